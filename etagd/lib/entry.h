@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The value of a record: what is known under a key. The same bytes stand in the shared table, travel
+ * in ETAG PUT and lie (as text, see store.h) in Redis.
+ *
+ *   u8 kind, u8 flags, u16 length of tag (little-endian), i64 last_modified (little-endian), tag bytes
+ *
+ * Decoding checks every length and refuses trailing bytes and unknown kinds: a refused value is a miss.
+ */
+#ifndef ETAG_LIB_ENTRY_H
+#define ETAG_LIB_ENTRY_H
+
+#include <stdint.h>
+
+#include "etagd/lib/span.h"
+
+enum entry_kind {
+    ENTRY_DIGEST = 'd',     /* tag: 16-byte base (digest.h) */
+    ENTRY_VERSION = 'v',    /* tag: 16-byte base */
+    ENTRY_GENERATION = 'g', /* tag: 16-byte base */
+    ENTRY_UPSTREAM = 'u',   /* tag: the origin's whole entity-tag as text, W/ and quotes included */
+    ENTRY_NAMES = 'N',      /* tag: the names that select the variant (Vary and ETagVary), lower case,
+                               sorted, joined by ","; may be empty. Stands at the key without variant */
+    ENTRY_FILE = 'F'        /* tag: 32-byte content digest; key is a file identity; self-validating */
+};
+
+#define ENTRY_WEAK 1u    /* flags: the tag is weak */
+#define ENTRY_UNDATED INT64_MIN
+#define ENTRY_TAG_MAX 400
+#define ENTRY_SIZE (12 + ENTRY_TAG_MAX)
+
+struct entry {
+    enum entry_kind kind;
+    unsigned flags;
+    int64_t last_modified; /* seconds since 1970, or ENTRY_UNDATED */
+    struct span tag;       /* points into the decoded bytes */
+};
+
+/* Returns the number of bytes written, or 0 when the tag does not fit ENTRY_TAG_MAX or buf. */
+size_t entry_encode(uint8_t *buf, size_t size, const struct entry *e);
+bool entry_decode(struct span bytes, struct entry *out);
+
+/* Header capsule: what a 304 must repeat (RFC 9110 15.4.5), as "name: value\n" lines in the order
+ * captured; at most CAPSULE_MAX bytes. A name or value with a control character is refused. */
+#define CAPSULE_MAX 512
+
+/* Appends one line; false (and nothing written) when it does not fit or is not clean. */
+bool capsule_add(char *buf, size_t *used, struct span name, struct span value);
+/* True and the next line; false at the end or at a malformed rest. Advances *rest. */
+bool capsule_next(struct span *rest, struct span *name, struct span *value);
+
+#endif

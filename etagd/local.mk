@@ -1,0 +1,50 @@
+# libetag: the contract of both sides. libetagd: the daemon without main, so that tests can link it.
+ETAG_CFLAGS = $(AM_CFLAGS) -Wconversion -fvisibility=hidden $(HIREDIS_CFLAGS) $(CRYPTO_CFLAGS) $(XXHASH_CFLAGS)
+
+noinst_LTLIBRARIES += etagd/libetag.la etagd/libetagd.la
+
+etagd_libetag_la_SOURCES = \
+	etagd/lib/span.h \
+	etagd/lib/entity_tag.c etagd/lib/entity_tag.h \
+	etagd/lib/coding.c etagd/lib/coding.h \
+	etagd/lib/httpdate.c etagd/lib/httpdate.h \
+	etagd/lib/precondition.c etagd/lib/precondition.h \
+	etagd/lib/digest.c etagd/lib/digest.h \
+	etagd/lib/key.c etagd/lib/key.h \
+	etagd/lib/scope.c etagd/lib/scope.h \
+	etagd/lib/entry.c etagd/lib/entry.h \
+	etagd/lib/siphash.h etagd/lib/table_word.h \
+	etagd/lib/table.c etagd/lib/table.h \
+	etagd/lib/proto.c etagd/lib/proto.h \
+	etagd/lib/client.c etagd/lib/client.h
+etagd_libetag_la_CFLAGS = $(ETAG_CFLAGS)
+etagd_libetag_la_LIBADD = $(HIREDIS_LIBS) $(CRYPTO_LIBS)
+
+etagd_libetagd_la_SOURCES = \
+	etagd/conf.c etagd/conf.h \
+	etagd/log.c etagd/log.h \
+	etagd/notify.c etagd/notify.h \
+	etagd/redis.c etagd/redis.h \
+	etagd/coherence.c etagd/coherence.h \
+	etagd/writer.c etagd/writer.h \
+	etagd/store.c etagd/store.h \
+	etagd/hasher.c etagd/hasher.h \
+	etagd/dispatch.c etagd/dispatch.h \
+	etagd/server.c etagd/server.h \
+	etagd/daemon.c etagd/daemon.h
+nodist_etagd_libetagd_la_SOURCES = etagd/lua.h
+etagd_libetagd_la_CFLAGS = $(ETAG_CFLAGS) $(LIBEVENT_CFLAGS) -pthread
+etagd_libetagd_la_LIBADD = etagd/libetag.la $(LIBEVENT_LIBS) -lpthread
+
+sbin_PROGRAMS += etagd/etagd
+etagd_etagd_SOURCES = etagd/main.c
+etagd_etagd_CFLAGS = $(ETAG_CFLAGS)
+etagd_etagd_LDADD = etagd/libetagd.la
+
+# The Lua scripts, each a file of its own, as C strings: lua_renew, lua_put, ...
+ETAG_LUA = $(top_srcdir)/etagd/lua/renew.lua $(top_srcdir)/etagd/lua/put.lua $(top_srcdir)/etagd/lua/names.lua
+EXTRA_DIST += $(ETAG_LUA) etagd/lua/embed.awk
+BUILT_SOURCES += etagd/lua.h
+CLEANFILES += etagd/lua.h
+etagd/lua.h: $(ETAG_LUA) $(top_srcdir)/etagd/lua/embed.awk
+	$(AM_V_GEN)$(MKDIR_P) etagd && $(AWK) -f $(top_srcdir)/etagd/lua/embed.awk $(ETAG_LUA) > $@.tmp && mv $@.tmp $@

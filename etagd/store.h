@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store: what a command means. It joins the two number lines of the design in one place: the
+ * table's seq, private to this node, and the ids of the invalidation log, shared by all nodes.
+ * Event-loop thread only.
+ *
+ *  - A publisher's (generation, seq) is mapped to (epoch, id of the log record that produced that
+ *    seq, rounded down) and refused when older than the map, the epoch or the floor.
+ *  - An entry that comes from Redis is put into the table only between two log records, after: its
+ *    epoch is current, its as-of is at or above the floor, and no scope of it was invalidated after
+ *    its as-of by stream id. It then carries the current seq.
+ *  - A new epoch or floor: lease 0, everything flushed, map and scope positions reset, then applied.
+ *
+ * Redis names (prefix "etag" configurable; normative): {etag}:log stream, {etag}:epoch hash,
+ * {etag}:nodes hash, {etag}:hosts hash, etag:e:<key>[#<variant>] string with TTL, etag:h:<id> capsule.
+ * Entry value, words separated by one space:
+ *   1 <epoch> <as-of id> <kind>:<tag, percent-encoded> <flags> <last-modified or -> <capsule id or -> <tags, percent-encoded>...
+ */
+#ifndef ETAGD_STORE_H
+#define ETAGD_STORE_H
+
+#include "etagd/writer.h"
+
+struct event_base;
+struct evbuffer;
+struct conf;
+struct store;
+
+enum store_result { STORE_OK, STORE_STALE, STORE_NAMES, STORE_BAD };
+
+struct store_put {
+    uint64_t generation, seq;
+    struct span key, variant; /* variant without "#" */
+    struct span names;        /* this response's names, lower case, sorted, "," */
+    uint64_t ttl_ms;          /* 0: the configured default */
+    struct span value, capsule;
+    const struct span *tags, *groups;
+    size_t ntags, ngroups;
+};
+
+/* NULL and *why when the table cannot be created. conf must outlive the store. */
+struct store *store_new(struct event_base *base, const struct conf *conf, const char **why);
+void store_free(struct store *s);
+
+/* STORE_NAMES: *names is the union known here, valid until the next call. STORE_BAD: *why. */
+enum store_result store_put(struct store *s, const struct store_put *put, struct span *names, const char **why);
+
+/* Publishes a file's content digest under its identity (self-validating record). */
+bool store_put_file(struct store *s, struct span identity, const uint8_t digest[32]);
+
+/* done(arg, known) is called exactly once, perhaps before the call returns, unless store_forget(arg)
+ * came first. */
+void store_fetch(struct store *s, struct span key, void (*done)(void *arg, bool known), void *arg);
+
+/* Fields are op, arg pairs as in the log. Applied on this node before done is called; id is the log id
+ * or "local". Kept until the log has acknowledged it, bounded; overflow widens to host, then all. */
+void store_invalidate(struct store *s, const struct span *fields, size_t nfields,
+                      void (*done)(void *arg, const char *id, const char *error), void *arg);
+
+/* Drops every callback with this argument: its connection is gone. */
+void store_forget(struct store *s, void *arg);
+
+/* Names of this node's virtual hosts: alias, host pairs. */
+void store_hosts(struct store *s, const struct span *pairs, size_t n);
+
+/* For people: name, value lines about a key, appended as an array of bulk strings; false when nothing
+ * is known. */
+bool store_describe(struct store *s, struct span key, void (*line)(void *arg, const char *name, struct span value),
+                    void *arg);
+
+struct writer *store_writer(struct store *s);
+bool store_embedded(const struct store *s);
+
+/* Embedded log commands. XADD: fields; id out. XRANGE: rows given one by one. */
+bool store_log_add(struct store *s, const struct span *fields, size_t nfields, char id[48], const char **error);
+size_t store_log_length(const struct store *s);
+void store_log_range(const struct store *s, bool reverse, size_t limit,
+                     void (*row)(void *arg, const char *id, const struct span *fields, size_t n), void *arg);
+
+/* "# Store", "# Table", "# Log", "# Lease" sections of INFO as name, value pairs. */
+void store_info(struct store *s, void (*line)(void *arg, const char *section, const char *name, const char *value),
+                void *arg);
+
+/* CLOCK_MONOTONIC ns at which the log record with this id had become visible in the table, 0 unknown
+ * (the last 4,096 are kept): lets a bench time invalidations without polling HTTP. */
+uint64_t store_applied_at(const struct store *s, const char *id);
+
+#endif

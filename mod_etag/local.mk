@@ -1,0 +1,23 @@
+# The httpd module: glue over libetag. httpd's headers do not compile with -Wconversion.
+module_LTLIBRARIES = mod_etag/mod_etag.la
+
+mod_etag_mod_etag_la_SOURCES = \
+	mod_etag/mod_etag.c mod_etag/mod_etag.h \
+	mod_etag/config.c mod_etag/config.h \
+	mod_etag/node.c mod_etag/node.h \
+	mod_etag/request.c mod_etag/request.h \
+	mod_etag/file_digest.c mod_etag/file_digest.h \
+	mod_etag/early.c mod_etag/early.h \
+	mod_etag/tag.c mod_etag/tag.h \
+	mod_etag/finish.c mod_etag/finish.h \
+	mod_etag/write.c mod_etag/write.h
+mod_etag_mod_etag_la_CPPFLAGS = $(AM_CPPFLAGS) $(APACHE_CPPFLAGS) $(APR_CFLAGS)
+mod_etag_mod_etag_la_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden -Wno-undef -Wno-strict-prototypes
+mod_etag_mod_etag_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -export-symbols-regex etag_module
+mod_etag_mod_etag_la_LIBADD = etagd/libetag.la
+
+# A module needs no .la; installed ones confuse packagers.
+install-data-hook:
+	rm -f $(DESTDIR)$(moduledir)/mod_etag.la
+uninstall-hook:
+	rm -f $(DESTDIR)$(moduledir)/mod_etag.so

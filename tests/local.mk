@@ -1,0 +1,62 @@
+# Unit tests (cmocka), one program per source file; tests/run.py runs them, the guards and pytest.
+TEST_CFLAGS = $(ETAG_CFLAGS) $(LIBEVENT_CFLAGS) $(CMOCKA_CFLAGS)
+TEST_LDADD = etagd/libetagd.la $(CMOCKA_LIBS)
+
+if HAVE_CMOCKA
+check_PROGRAMS += \
+	tests/unit/test_entity_tag \
+	tests/unit/test_coding \
+	tests/unit/test_httpdate \
+	tests/unit/test_precondition \
+	tests/unit/test_digest \
+	tests/unit/test_key \
+	tests/unit/test_scope \
+	tests/unit/test_entry \
+	tests/unit/test_table \
+	tests/unit/test_proto \
+	tests/unit/test_client \
+	tests/unit/test_conf \
+	tests/unit/test_coherence \
+	tests/unit/test_store
+endif
+tests_unit_test_entity_tag_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_entity_tag_LDADD = $(TEST_LDADD)
+tests_unit_test_coding_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_coding_LDADD = $(TEST_LDADD)
+tests_unit_test_httpdate_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_httpdate_LDADD = $(TEST_LDADD)
+tests_unit_test_precondition_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_precondition_LDADD = $(TEST_LDADD)
+tests_unit_test_digest_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_digest_LDADD = $(TEST_LDADD)
+tests_unit_test_key_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_key_LDADD = $(TEST_LDADD)
+tests_unit_test_scope_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_scope_LDADD = $(TEST_LDADD)
+tests_unit_test_entry_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_entry_LDADD = $(TEST_LDADD)
+tests_unit_test_table_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_table_LDADD = $(TEST_LDADD)
+tests_unit_test_proto_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_proto_LDADD = $(TEST_LDADD)
+tests_unit_test_client_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_client_LDADD = $(TEST_LDADD)
+tests_unit_test_conf_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_conf_LDADD = $(TEST_LDADD)
+tests_unit_test_coherence_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_coherence_LDADD = $(TEST_LDADD)
+tests_unit_test_store_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_store_LDADD = $(TEST_LDADD)
+
+# Longer programs: the table under threads, under corruption, and stopped at every instruction.
+check_PROGRAMS += tests/stress/table_stress tests/stress/table_step tests/fuzz/table_corrupt
+tests_stress_table_stress_CFLAGS = $(TEST_CFLAGS) -pthread
+tests_stress_table_stress_LDADD = $(TEST_LDADD)
+tests_stress_table_step_CFLAGS = $(TEST_CFLAGS)
+tests_stress_table_step_LDADD = $(TEST_LDADD)
+tests_fuzz_table_corrupt_CFLAGS = $(TEST_CFLAGS)
+tests_fuzz_table_corrupt_LDADD = $(TEST_LDADD)
+
+EXTRA_PROGRAMS += tests/bench/table_lookup
+tests_bench_table_lookup_CFLAGS = $(TEST_CFLAGS)
+tests_bench_table_lookup_LDADD = $(TEST_LDADD)
