@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the files of the module share: the module record and the context of a request.
+ *
+ * Order of a request (evidence: docs/design.md): insert_filter adds ETAG_IN (before expires, deflate,
+ * brotli, headers, cache), ETAG_FIN (last before cache) and, for unsafe methods, ETAG_WRITE; then our
+ * handler hook, which runs before every other handler but mod_cache's, decides early; then the real
+ * handler; then the filters.
+ */
+#ifndef MOD_ETAG_H
+#define MOD_ETAG_H
+
+#include <httpd.h>
+#include <http_config.h>
+#include <http_core.h>
+#include <http_log.h>
+
+#include "etagd/lib/digest.h"
+#include "etagd/lib/precondition.h"
+#include "etagd/lib/table.h"
+#include "mod_etag/config.h"
+#include "mod_etag/request.h"
+
+extern module AP_MODULE_DECLARE_DATA etag_module;
+
+#define ETAG_IN_NAME "ETAG_IN"
+#define ETAG_FIN_NAME "ETAG_FIN"
+#define ETAG_WRITE_NAME "ETAG_WRITE"
+
+struct node_hold;
+
+/* The tag of the representation being answered. */
+struct etag_tag {
+    bool known;
+    enum entry_kind kind;
+    bool weak;
+    uint8_t base[DIGEST_BASE_SIZE]; /* unsigned; for ENTRY_UPSTREAM unused */
+    const char *opaque;             /* without quotes, signed, in r->pool */
+};
+
+/* One per request_rec of a main request, in r->request_config; an internal redirect gets a new one.
+ * One thread at a time, lives in r->pool. */
+struct etag_request {
+    const struct etag_dir *dir;    /* of the final per_dir_config */
+    struct node_hold *hold;        /* this request's reference to the table; NULL: none */
+    struct table_snapshot snapshot; /* taken before the handler ran */
+    int64_t budget_ns;             /* left of ETagTimeout for talking to etagd */
+
+    bool keyed;                    /* key is usable: the virtual host names the request's host */
+    struct key key;
+    const char *names;             /* names that selected variant, "" for none, NULL: not known */
+    const char *variant;           /* of names, NULL: not computed */
+
+    bool file;                     /* core's default handler will serve a regular file */
+    bool hidden;                   /* conditionals were taken out of headers_in */
+    struct etag_conditionals saved; /* as the client sent them */
+
+    bool tagged_in;                /* ETAG_IN ran on a complete 200 */
+    bool complete;                 /* the whole body passed ETAG_IN without an error bucket */
+    bool learn;                    /* to be published when ETAG_FIN sees the end */
+    struct etag_tag tag;
+    const char *coded_in;          /* Content-Encoding the body arrived with, NULL: identity */
+    struct entity_tag matched;     /* on a 304: what the client sent */
+    enum coding matched_coding;
+    char capsule[CAPSULE_MAX];
+    size_t capsule_n;
+};
+
+/* The context of r, made on first use; NULL for subrequests and where the engine is off. */
+struct etag_request *etag_request(request_rec *r);
+
+/* Sets the note and environment variable etag-status, and etag-why, for the access log. Constant text. */
+void etag_verdict(request_rec *r, const char *status, const char *why);
+
+#endif

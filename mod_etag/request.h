@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From a request_rec to what the library decides on: key, variant, conditionals, policy. The only
+ * reader of r->headers_in for these purposes.
+ */
+#ifndef MOD_ETAG_REQUEST_H
+#define MOD_ETAG_REQUEST_H
+
+#include <httpd.h>
+
+#include "etagd/lib/key.h"
+#include "etagd/lib/precondition.h"
+#include "mod_etag/config.h"
+
+/* Values as sent; NULL: absent. */
+struct etag_conditionals {
+    const char *if_match, *if_none_match, *if_modified_since, *if_unmodified_since;
+};
+
+/* The first request of r's internal-redirect chain: its URL is the client's. */
+const request_rec *request_first(const request_rec *r);
+
+/* The canonical key. False when the request has none: its Host is no ServerName, ServerAlias or
+ * ETagBaseURL of the virtual host, its port is not one we listen on, or the URL does not parse. */
+bool request_key(request_rec *r, const struct etag_dir *dir, struct key *out);
+
+/* The variant for these names (lower case, sorted, ","): 16 characters of base64url over the values the
+ * request has for each name, the selected resource (handler, final uri and args, filename below the
+ * document root, proxied URL) and the policy digest. In r->pool. */
+const char *request_variant(request_rec *r, const struct etag_dir *dir, const char *names);
+
+/* Names that select the variant of this response: Vary of both header tables and ETagVary, lower case,
+ * sorted, without duplicates and without accept-encoding (codings are told apart by suffix). NULL when
+ * Vary holds "*" or a malformed name: never stored. In r->pool. */
+const char *request_names(request_rec *r, const struct etag_dir *dir);
+
+/* Whether the request carries credentials that the key does not hold (DESIGN rule: Authorization,
+ * Proxy-Authorization, r->user, client certificate, cookies not ignored, ETagCredentials). Headers named
+ * in names are held by the variant. */
+bool request_has_credentials(request_rec *r, const struct etag_dir *dir, const char *names);
+
+/* GET or HEAD without request content, no Cache-Control: no-cache and no Pragma: no-cache. */
+bool request_may_be_early(request_rec *r);
+
+/* Takes If-Match, If-None-Match, If-Modified-Since and If-Unmodified-Since out of headers_in, and puts
+ * them back. */
+void request_hide_conditionals(request_rec *r, struct etag_conditionals *saved);
+void request_restore_conditionals(request_rec *r, const struct etag_conditionals *saved);
+void request_read_conditionals(request_rec *r, struct etag_conditionals *out);
+
+/* Fills the library's view of the request from saved conditionals and headers_in. */
+void request_precondition(request_rec *r, const struct etag_conditionals *c, struct precondition_request *out);
+
+/* The coding this request would most likely be answered with: the first of br, gzip whose filter is in
+ * r->output_filters and that Accept-Encoding admits. */
+enum coding request_coding(request_rec *r);
+
+/* Merged value of a header of the response from headers_out and err_headers_out (lines joined by ", "),
+ * NULL when absent. In r->pool. */
+const char *request_response_header(request_rec *r, const char *name);
+
+/* Whether core's default handler will serve r's file, as far as can be told before it runs: regular
+ * file, no path info, handler unset or the content type, no module that serves files its own way. */
+bool request_is_file(request_rec *r);
+
+#endif
