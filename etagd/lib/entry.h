@@ -5,7 +5,9 @@
  *
  *   u8 kind, u8 flags, u16 length of tag (little-endian), i64 last_modified (little-endian), tag bytes
  *
- * Decoding checks every length and refuses trailing bytes and unknown kinds: a refused value is a miss.
+ * Decoding checks every length, also the one a kind fixes, and refuses trailing bytes, unknown kinds
+ * and unknown flags: a refused value is a miss. The text of ENTRY_UPSTREAM is not parsed here.
+ * Pure functions, any thread.
  */
 #ifndef ETAG_LIB_ENTRY_H
 #define ETAG_LIB_ENTRY_H
@@ -36,17 +38,22 @@ struct entry {
     struct span tag;       /* points into the decoded bytes */
 };
 
-/* Returns the number of bytes written, or 0 when the tag does not fit ENTRY_TAG_MAX or buf. */
+/* Returns the number of bytes written, or 0 when the tag does not fit ENTRY_TAG_MAX or buf, or when
+ * entry_decode would refuse the result. */
 size_t entry_encode(uint8_t *buf, size_t size, const struct entry *e);
+
+/* bytes must outlive *out, which is untouched when false. */
 bool entry_decode(struct span bytes, struct entry *out);
 
 /* Header capsule: what a 304 must repeat (RFC 9110 15.4.5), as "name: value\n" lines in the order
  * captured; at most CAPSULE_MAX bytes. A name or value with a control character is refused. */
 #define CAPSULE_MAX 512
 
-/* Appends one line; false (and nothing written) when it does not fit or is not clean. */
+/* Appends one line to buf (CAPSULE_MAX bytes, *used of them taken); false, and nothing written, when it
+ * does not fit, the name is no token (RFC 9110 5.6.2) or the value holds a control character. */
 bool capsule_add(char *buf, size_t *used, struct span name, struct span value);
-/* True and the next line; false at the end or at a malformed rest. Advances *rest. */
+/* True and the next line, *rest advanced behind it. False at the end (rest->n is 0 then) and at a
+ * malformed rest (rest->n is not 0: the capsule is damaged and its hit a miss). */
 bool capsule_next(struct span *rest, struct span *name, struct span *value);
 
 #endif
