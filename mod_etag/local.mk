@@ -7,11 +7,16 @@ mod_etag_mod_etag_la_SOURCES = \
 	mod_etag/node.c mod_etag/node.h \
 	mod_etag/request.c mod_etag/request.h \
 	mod_etag/file_digest.c mod_etag/file_digest.h \
+	mod_etag/hash.c mod_etag/hash.h \
 	mod_etag/early.c mod_etag/early.h \
 	mod_etag/tag.c mod_etag/tag.h \
+	mod_etag/in.c mod_etag/in.h \
+	mod_etag/learn.c mod_etag/learn.h \
 	mod_etag/finish.c mod_etag/finish.h \
 	mod_etag/write.c mod_etag/write.h
-mod_etag_mod_etag_la_CPPFLAGS = $(AM_CPPFLAGS) $(APACHE_CPPFLAGS) $(APR_CFLAGS)
+# httpd's configuration header defines autoconf's PACKAGE_* as well: ours go first.
+mod_etag_mod_etag_la_CPPFLAGS = -UPACKAGE_NAME -UPACKAGE_STRING -UPACKAGE_TARNAME -UPACKAGE_VERSION \
+	-UPACKAGE_BUGREPORT -UPACKAGE_URL $(AM_CPPFLAGS) $(APACHE_CPPFLAGS) $(APR_CFLAGS)
 mod_etag_mod_etag_la_CFLAGS = $(AM_CFLAGS) -fvisibility=hidden -Wno-undef -Wno-strict-prototypes
 mod_etag_mod_etag_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -export-symbols-regex etag_module
 mod_etag_mod_etag_la_LIBADD = etagd/libetag.la

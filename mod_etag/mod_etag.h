@@ -55,9 +55,9 @@ struct etag_request {
     bool hidden;                   /* conditionals were taken out of headers_in */
     struct etag_conditionals saved; /* as the client sent them */
 
-    bool tagged_in;                /* ETAG_IN ran on a complete 200 */
-    bool complete;                 /* the whole body passed ETAG_IN without an error bucket */
-    bool learn;                    /* to be published when ETAG_FIN sees the end */
+    bool complete;                 /* the whole body of a 200 passed ETAG_IN without an error bucket */
+    bool learn;                    /* to be published at the end, when complete */
+    bool streamed;                 /* tag became known after the headers were sent: for the next request */
     struct etag_tag tag;
     const char *coded_in;          /* Content-Encoding the body arrived with, NULL: identity */
     struct entity_tag matched;     /* on a 304: what the client sent */

@@ -36,6 +36,11 @@ void node_void(struct node_hold *hold);
  * reason; an open circuit breaker makes it fail at once. The reply is freed with p. fd >= 0 is passed along. */
 struct redisReply *node_call(apr_pool_t *p, int argc, const struct span *argv, int fd, int64_t *budget_ns);
 
+/* True when the reply is the integer 1. */
+bool node_reply_true(const struct redisReply *reply);
+/* True when the reply is an error that begins with this word; *rest is what follows it. */
+bool node_reply_error(const struct redisReply *reply, const char *word, const char **rest);
+
 /* An invalidation by a request, op/arg pairs: handed over before the response leaves; when that fails
  * it is remembered in shared memory, widened to its host, then to all, and handed over before the next
  * attachment is used. False when it was only remembered. */

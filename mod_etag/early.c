@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mod_etag/early.h"
+
+#include <apr_strings.h>
+#include <http_protocol.h>
+#include <util_filter.h>
+
+#include "mod_etag/file_digest.h"
+#include "mod_etag/learn.h"
+#include "mod_etag/mod_etag.h"
+#include "mod_etag/node.h"
+#include "mod_etag/tag.h"
+
+static bool conditional(const struct etag_conditionals *c)
+{
+    return c->if_match || c->if_none_match || c->if_modified_since || c->if_unmodified_since;
+}
+
+/* Handlers whose request is not the final one: they redirect internally, perhaps to a resource that
+ * wants other authorization. */
+static bool redirects(const request_rec *r)
+{
+    return r->handler && (strcmp(r->handler, "redirect-handler") == 0 || strcmp(r->handler, "type-map") == 0 ||
+                          strcmp(r->handler, "application/x-type-map") == 0);
+}
+
+static void hide(struct etag_request *ctx, request_rec *r)
+{
+    if (ctx->hidden || ctx->dir->engine != ETAG_ENGINE_ON)
+        return;
+    request_hide_conditionals(r, &ctx->saved);
+    ctx->hidden = true;
+}
+
+/* 304 through the filters: they add their headers, mod_cache refreshes its entry, ETAG_FIN puts the
+ * final tag. */
+static int emit_not_modified(struct etag_request *ctx, request_rec *r)
+{
+    int rv = ap_discard_request_body(r);
+    if (rv != OK)
+        return rv;
+    apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
+    APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_eos_create(bb->bucket_alloc));
+    learn_replay(r, ctx->capsule, ctx->capsule_n);
+    apr_table_setn(r->headers_out, "ETag", tag_text(ctx, r));
+    r->status = HTTP_NOT_MODIFIED;
+    r->status_line = NULL;
+    return ap_pass_brigade_fchk(r, bb, "ETag: early 304");
+}
+
+/* What a lookup that proved the current tag means for the request. DECLINED: go on to the handler. */
+static int answer(struct etag_request *ctx, request_rec *r, int64_t last_modified, bool dates, const char *what)
+{
+    enum precondition_result result = tag_evaluate(ctx, r, last_modified, dates);
+    bool act = ctx->dir->engine == ETAG_ENGINE_ON;
+
+    if (result == PRECONDITION_NOT_MODIFIED) {
+        etag_verdict(r, act ? "304" : "would-304", what);
+        return act ? emit_not_modified(ctx, r) : DECLINED;
+    }
+    if (result == PRECONDITION_FAILED) {
+        etag_verdict(r, act ? "412" : "would-412", what);
+        return act ? HTTP_PRECONDITION_FAILED : DECLINED;
+    }
+    return DECLINED;
+}
+
+/* --- files --- */
+
+/* A filter before ETAG_IN may change the bytes: then the file's digest is not the response's. */
+static bool changed_by_filters(const request_rec *r)
+{
+    return !r->output_filters || strcasecmp(r->output_filters->frec->name, ETAG_IN_NAME) != 0;
+}
+
+/* Every other handler has declined; these are core's own conditions for serving the file. */
+static bool core_serves(const request_rec *r)
+{
+    return r->finfo.filetype == APR_REG && r->filename &&
+           (r->used_path_info == AP_REQ_ACCEPT_PATH_INFO || !r->path_info || !*r->path_info);
+}
+
+int etag_early_file(request_rec *r)
+{
+    struct etag_request *ctx = etag_request(r);
+    if (!ctx || r->method_number != M_GET || r->status != HTTP_OK || !core_serves(r))
+        return DECLINED;
+    ctx->file = true;
+    if (!ctx->hidden)
+        request_read_conditionals(r, &ctx->saved);
+    if (!conditional(&ctx->saved))
+        return DECLINED;
+
+    uint8_t digest[DIGEST_SIZE];
+    int64_t mtime = ENTRY_UNDATED;
+    if (!changed_by_filters(r)) {
+        ctx->hold = ctx->hold ? ctx->hold : node_hold(r->pool, &ctx->budget_ns);
+        if (file_digest_peek(ctx, r, r->filename, digest, &mtime) == FILE_DIGEST_KNOWN &&
+            tag_from_content(ctx, r, ENTRY_DIGEST, span_of((const char *)digest, sizeof digest), false)) {
+            int rv = answer(ctx, r, mtime, true, "file");
+            if (rv != DECLINED)
+                return rv;
+        }
+    }
+    hide(ctx, r);
+    return DECLINED;
+}
+
+/* --- generated content --- */
+
+/* Asks etagd, within the budget, to bring a record of the shared store into the table. */
+static bool fetch(struct etag_request *ctx, request_rec *r, struct span key)
+{
+    struct span argv[] = {SPAN_LITERAL("ETAG"), SPAN_LITERAL("FETCH"), key};
+    struct redisReply *reply = node_call(r->pool, 3, argv, -1, &ctx->budget_ns);
+    return reply && node_reply_true(reply);
+}
+
+/* The record under key, from the table or through it from the store. */
+static bool known(struct etag_request *ctx, request_rec *r, struct span key, struct table_copy *out)
+{
+    const struct table *t = node_table(ctx->hold);
+    struct table_id id = table_identify(t, key);
+    enum table_result result = table_lookup(t, id, out);
+
+    if (result == TABLE_VOID) {
+        node_void(ctx->hold);
+        return false;
+    }
+    if (result != TABLE_HIT && fetch(ctx, r, key))
+        result = table_lookup(t, id, out);
+    return result == TABLE_HIT;
+}
+
+/* The tag learned for exactly this request, into ctx; false is a miss, *why says which. */
+static bool learned(struct etag_request *ctx, request_rec *r, const char **why)
+{
+    struct table_copy copy;
+
+    *why = "unknown";
+    if (!known(ctx, r, span_of(ctx->key.text, ctx->key.n), &copy) || copy.entry.kind != ENTRY_NAMES)
+        return false;
+    ctx->names = apr_pstrmemdup(r->pool, copy.entry.tag.p, copy.entry.tag.n);
+    *why = "credentials";
+    if (request_has_credentials(r, ctx->dir, ctx->names))
+        return false;
+    *why = "variant unknown";
+    ctx->variant = request_variant(r, ctx->dir, ctx->names);
+    const char *key = apr_pstrcat(r->pool, ctx->key.text, "#", ctx->variant, NULL);
+    if (!known(ctx, r, span_str(key), &copy) || copy.entry.kind == ENTRY_NAMES)
+        return false;
+    *why = "damaged";
+    return table_capsule(node_table(ctx->hold), &copy, ctx->capsule, &ctx->capsule_n) &&
+           tag_from_entry(ctx, r, &copy.entry);
+}
+
+static int early_from_store(struct etag_request *ctx, request_rec *r)
+{
+    const char *why = "no key";
+
+    ctx->keyed = request_key(r, ctx->dir, &ctx->key);
+    if (ctx->keyed) {
+        why = "no table";
+        ctx->hold = node_hold(r->pool, &ctx->budget_ns);
+    }
+    if (!ctx->hold) {
+        etag_verdict(r, "miss", why);
+        return DECLINED;
+    }
+    /* Before anything of the response is generated: what is invalidated from here on voids it. */
+    ctx->snapshot = table_snapshot(node_table(ctx->hold));
+    if (!ctx->saved.if_none_match && !ctx->saved.if_match)
+        return DECLINED;
+    if (!request_may_be_early(r)) {
+        etag_verdict(r, "bypass", "request");
+        return DECLINED;
+    }
+    if (!learned(ctx, r, &why)) {
+        etag_verdict(r, "miss", why);
+        return DECLINED;
+    }
+    int rv = answer(ctx, r, ENTRY_UNDATED, false, "learned");
+    /* Going on to the handler: its response speaks for itself. */
+    ctx->tag.known = false;
+    ctx->capsule_n = 0;
+    return rv;
+}
+
+/* Whether the handler must not see the conditionals: it could only compare with a tag that ours
+ * replaces. A list without a tag of ours is the application's own business where upstream is a source. */
+static bool ours_to_judge(const struct etag_request *ctx)
+{
+    const char *lists[] = {ctx->saved.if_none_match, ctx->saved.if_match};
+    bool upstream = false;
+
+    for (size_t i = 0; i < ETAG_SOURCES && ctx->dir->source[i]; i++)
+        upstream |= ctx->dir->source[i] == ETAG_SOURCE_UPSTREAM;
+    for (size_t i = 0; i < 2; i++) {
+        if (!lists[i])
+            continue;
+        if (!upstream || entity_tag_list_is_any(span_str(lists[i])))
+            return true;
+        struct entity_tag_list list;
+        struct entity_tag tag, base;
+        enum coding coding;
+        entity_tag_list_start(&list, span_str(lists[i]));
+        while (entity_tag_list_next(&list, &tag))
+            if (coding_split(&tag, &base, &coding))
+                return true;
+    }
+    return false;
+}
+
+int etag_early_generated(request_rec *r)
+{
+    struct etag_request *ctx = etag_request(r);
+    if (!ctx || r->method_number != M_GET || r->status != HTTP_OK || redirects(r) || request_is_file(r))
+        return DECLINED;
+    request_read_conditionals(r, &ctx->saved);
+    if (ctx->dir->early) {
+        int rv = early_from_store(ctx, r);
+        if (rv != DECLINED)
+            return rv;
+    }
+    if (ours_to_judge(ctx))
+        hide(ctx, r);
+    return DECLINED;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Answers before the handler: 304 and 412, and what is hidden from the handler otherwise. Two hooks,
+ * because each knows something the other cannot:
+ *  - first of all handlers (after mod_cache's): generated content, where ETagEarly promises it;
+ *  - last before core's default handler: every other module has declined, so core will serve the file
+ *    and its stat is the proof.
+ * A 304 is emitted through the output filters, never returned: returning it would cut the filters that
+ * add headers and make mod_cache drop its entry.
+ */
+#ifndef MOD_ETAG_EARLY_H
+#define MOD_ETAG_EARLY_H
+
+#include <httpd.h>
+
+int etag_early_generated(request_rec *r);
+int etag_early_file(request_rec *r);
+
+#endif

@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mod_etag/finish.h"
+
+#include <apr_strings.h>
+#include <http_protocol.h>
+
+#include "mod_etag/learn.h"
+#include "mod_etag/mod_etag.h"
+#include "mod_etag/tag.h"
+
+static void unset_both(request_rec *r, const char *name)
+{
+    apr_table_unset(r->headers_out, name);
+    apr_table_unset(r->err_headers_out, name);
+}
+
+static void vary_on_coding(request_rec *r)
+{
+    const char *vary = request_response_header(r, "Vary");
+    if (!vary || (!ap_find_token(r->pool, vary, "Accept-Encoding") && strcmp(vary, "*") != 0))
+        apr_table_mergen(r->headers_out, "Vary", "Accept-Encoding");
+}
+
+/* A filter that codes whatever passes (SetOutputFilter); one set by type shows only on a 200. */
+static bool coding_filter_above(const ap_filter_t *f)
+{
+    for (const ap_filter_t *p = f->r->output_filters; p && p != f; p = p->next)
+        if (strcasecmp(p->frec->name, "DEFLATE") == 0 || strcasecmp(p->frec->name, "BROTLI_COMPRESS") == 0)
+            return true;
+    return false;
+}
+
+/* The 304 of a tag that matched repeats it byte for byte; any other 304 of ours names the tag of the
+ * coding that the 200 would have had (RFC 9110 15.4.5). */
+static const char *tag_of_304(ap_filter_t *f, const struct etag_request *ctx, bool coded)
+{
+    request_rec *r = f->r;
+
+    if (ctx->matched.opaque.p)
+        return apr_psprintf(r->pool, "%s\"%.*s\"", ctx->matched.weak ? "W/" : "", (int)ctx->matched.opaque.n,
+                            ctx->matched.opaque.p);
+    if (!coded || ctx->tag.kind == ENTRY_UPSTREAM)
+        return tag_text(ctx, r);
+    struct span suffix = coding_suffix(request_coding(r));
+    return apr_psprintf(r->pool, "%s\"%s%.*s\"", ctx->tag.weak ? "W/" : "", ctx->tag.opaque, (int)suffix.n,
+                        suffix.n ? suffix.p : "");
+}
+
+static void finish_304(ap_filter_t *f, struct etag_request *ctx)
+{
+    static const char *const content[] = {"Content-Type",  "Content-Encoding", "Content-Language", "Content-Range",
+                                          "Content-Length", "Content-MD5",     "Accept-Ranges",    "Trailer"};
+    request_rec *r = f->r;
+    bool coded = coding_filter_above(f);
+
+    if (!ctx->tag.known)
+        return; /* the backend's own */
+    for (size_t i = 0; i < sizeof content / sizeof *content; i++)
+        unset_both(r, content[i]);
+    r->content_encoding = NULL;
+    unset_both(r, "ETag");
+    apr_table_setn(r->headers_out, "ETag", tag_of_304(f, ctx, coded));
+    apr_table_unset(r->notes, "no-etag");
+    if (coded || ctx->matched_coding != CODING_IDENTITY)
+        vary_on_coding(r);
+}
+
+static void finish_200(struct etag_request *ctx, request_rec *r)
+{
+    const char *tag = apr_table_get(r->headers_out, "ETag");
+
+    if (!ctx->coded_in && apr_table_get(r->headers_out, "Content-Encoding")) {
+        /* Compressed bytes differ between builds and flushes: parts of them must never be joined. */
+        apr_table_unset(r->headers_in, "Range");
+        unset_both(r, "Accept-Ranges");
+        apr_table_setn(r->headers_out, "Accept-Ranges", "none");
+        if (tag && ctx->dir->coded_weak && ctx->tag.known && strncmp(tag, "W/", 2) != 0)
+            apr_table_setn(r->headers_out, "ETag", apr_pstrcat(r->pool, "W/", tag, NULL));
+    }
+}
+
+/* RFC 9211; appended to whatever others have put there. */
+static void cache_status(request_rec *r)
+{
+    const char *status = apr_table_get(r->notes, "etag-status"), *why = apr_table_get(r->notes, "etag-why");
+    bool hit = status && strcmp(status, "304") == 0 && why && strcmp(why, "late") != 0;
+
+    if (status)
+        apr_table_mergen(r->headers_out, "Cache-Status",
+                         apr_psprintf(r->pool, "mod_etag; %s; detail=\"%s %s\"", hit ? "hit" : "fwd=miss", status,
+                                      why ? why : ""));
+}
+
+static bool has_eos(const apr_bucket_brigade *bb)
+{
+    for (const apr_bucket *b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb); b = APR_BUCKET_NEXT(b))
+        if (APR_BUCKET_IS_EOS(b))
+            return true;
+    return false;
+}
+
+apr_status_t etag_fin_filter(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    request_rec *r = f->r;
+    struct etag_request *ctx = etag_request(r);
+
+    if (!ctx || ctx->dir->engine != ETAG_ENGINE_ON) {
+        ap_remove_output_filter(f);
+        return ap_pass_brigade(f->next, bb);
+    }
+    if (!f->ctx && !APR_BRIGADE_EMPTY(bb)) {
+        f->ctx = ctx;
+        if (r->status == HTTP_NOT_MODIFIED)
+            finish_304(f, ctx);
+        else if (r->status == HTTP_OK)
+            finish_200(ctx, r);
+        if (ctx->dir->last_modified == ETAG_LAST_MODIFIED_OFF)
+            unset_both(r, "Last-Modified");
+        if (ctx->dir->cache_status)
+            cache_status(r);
+    }
+    /* Before the last bytes leave: who has read this response to its end finds it learned. */
+    if (ctx->learn && ctx->complete && has_eos(bb))
+        learn_publish(ctx, r);
+    return ap_pass_brigade(f->next, bb);
+}

@@ -1,0 +1,246 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mod_etag/learn.h"
+
+#include <apr_strings.h>
+#include <http_protocol.h>
+
+#include "etagd/lib/httpdate.h"
+#include "mod_etag/node.h"
+#include "mod_etag/tag.h"
+
+#define TAGS_MAX 64 /* names taken from one response; more overflow into the scope that every tag covers */
+
+/* --- the header capsule --- */
+
+/* Expires is kept as a distance from Date, so that it does not age in the store. */
+#define EXPIRES_DELTA "expires-delta"
+
+/* RFC 9110 15.4.5, CORS (a 304 without them makes browsers refuse the stored 200), and Content-Type,
+ * which mod_expires asks for and which no 304 carries. */
+static const char *const repeated[] = {"Cache-Control",
+                                       "Content-Location",
+                                       "Vary",
+                                       "Access-Control-Allow-Origin",
+                                       "Access-Control-Allow-Credentials",
+                                       "Access-Control-Expose-Headers",
+                                       "Timing-Allow-Origin",
+                                       "Cross-Origin-Resource-Policy"};
+
+static bool keep_expires(struct etag_request *ctx, request_rec *r)
+{
+    int64_t now = apr_time_sec(r->request_time), date, expires;
+    const char *text = request_response_header(r, "Expires"), *from = request_response_header(r, "Date");
+    char delta[24];
+
+    if (!text)
+        return true;
+    if (!from || !httpdate_parse(span_str(from), now, &date))
+        date = now;
+    /* "0" and other invalid dates mean already expired (RFC 9111 5.3). */
+    if (!httpdate_parse(span_str(text), now, &expires))
+        expires = date;
+    apr_snprintf(delta, sizeof delta, "%" APR_INT64_T_FMT, (apr_int64_t)(expires - date));
+    return capsule_add(ctx->capsule, &ctx->capsule_n, SPAN_LITERAL(EXPIRES_DELTA), span_str(delta));
+}
+
+void learn_capsule(struct etag_request *ctx, request_rec *r)
+{
+    bool fits = true;
+
+    ctx->capsule_n = 0;
+    for (size_t i = 0; i < sizeof repeated / sizeof *repeated && fits; i++) {
+        const char *value = request_response_header(r, repeated[i]);
+        if (value)
+            fits = capsule_add(ctx->capsule, &ctx->capsule_n, span_str(repeated[i]), span_str(value));
+    }
+    if (fits && r->content_type)
+        fits = capsule_add(ctx->capsule, &ctx->capsule_n, SPAN_LITERAL("Content-Type"), span_str(r->content_type));
+    /* A 304 without a header that the 200 had would be wrong: then the response is not learned. */
+    if (!fits || !keep_expires(ctx, r))
+        ctx->learn = false;
+}
+
+void learn_replay(request_rec *r, const char *capsule, size_t n)
+{
+    struct span rest = {capsule, n}, name, value;
+
+    while (capsule_next(&rest, &name, &value)) {
+        const char *key = apr_pstrmemdup(r->pool, name.p, name.n);
+        const char *text = apr_pstrmemdup(r->pool, value.p, value.n);
+
+        if (strcmp(key, "Content-Type") == 0) {
+            ap_set_content_type(r, text);
+        } else if (strcmp(key, EXPIRES_DELTA) == 0) {
+            char *date = apr_palloc(r->pool, HTTPDATE_SIZE);
+            httpdate_format(apr_time_sec(r->request_time) + apr_atoi64(text), date);
+            apr_table_setn(r->headers_out, "Expires", date);
+        } else if (strcasecmp(key, "Vary") == 0 && apr_table_get(r->err_headers_out, key)) {
+            apr_table_mergen(r->err_headers_out, key, text); /* negotiation has put its own there */
+        } else {
+            apr_table_setn(r->headers_out, key, text);
+        }
+    }
+}
+
+/* --- what may be stored --- */
+
+static bool list_has(const char *names, const char *name)
+{
+    size_t n = strlen(name);
+    for (const char *p = names; p && (p = strstr(p, name)); p += n)
+        if ((p == names || p[-1] == ',') && (p[n] == '\0' || p[n] == ','))
+            return true;
+    return false;
+}
+
+static const char *refusal(struct etag_request *ctx, request_rec *r, const char *names)
+{
+    const char *control = request_response_header(r, "Cache-Control");
+    const char *origin = request_response_header(r, "Access-Control-Allow-Origin");
+
+    if (!names)
+        return "Vary: *";
+    if (request_response_header(r, "Set-Cookie"))
+        return "Set-Cookie";
+    if (control && (ap_find_token(r->pool, control, "no-store") || ap_find_token(r->pool, control, "private")))
+        return "Cache-Control";
+    if (request_has_credentials(r, ctx->dir, names) && !(control && ap_find_token(r->pool, control, "public")))
+        return "credentials";
+    /* The answer to one origin must not be repeated to another. */
+    if (origin && strcmp(origin, "*") != 0 && !list_has(names, "origin"))
+        return "Access-Control-Allow-Origin without Vary: Origin";
+    return NULL;
+}
+
+/* --- tags and groups --- */
+
+struct labels {
+    struct span tags[TAGS_MAX], groups[TAGS_MAX];
+    size_t ntags, ngroups;
+};
+
+static void add_label(struct span *list, size_t *n, const char *p, size_t len)
+{
+    if (len && *n < TAGS_MAX)
+        list[(*n)++] = span_of(p, len);
+    else if (len)
+        list[TAGS_MAX - 1] = SPAN_LITERAL("*"); /* the scope that every tag's invalidation covers */
+}
+
+/* Surrogate-Key and xkey separate by space, Cache-Tag by comma: both are taken as separators. */
+static void add_words(struct labels *l, const char *text)
+{
+    while (*text) {
+        size_t n = strcspn(text, " ,\t");
+        add_label(l->tags, &l->ntags, text, n);
+        text += n + (text[n] != '\0');
+    }
+}
+
+/* RFC 9875: a list of strings (RFC 9651). */
+static void add_groups(struct labels *l, const char *text)
+{
+    const char *end;
+    while ((text = strchr(text, '"')) && (end = strchr(text + 1, '"'))) {
+        add_label(l->groups, &l->ngroups, text + 1, (size_t)(end - text - 1));
+        text = end + 1;
+    }
+}
+
+static void collect_labels(struct etag_request *ctx, request_rec *r, struct labels *l)
+{
+    const struct etag_dir *dir = ctx->dir;
+    const char *error = NULL;
+
+    for (int i = 0; dir->groups && i < dir->groups->nelts; i++)
+        add_words(l, APR_ARRAY_IDX(dir->groups, i, const char *));
+    if (dir->groups_expr) {
+        const char *text = ap_expr_str_exec(r, dir->groups_expr, &error);
+        if (text && !error)
+            add_words(l, text);
+    }
+    for (int i = 0; dir->group_headers && i < dir->group_headers->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(dir->group_headers, i, const char *);
+        const char *text = request_response_header(r, name);
+        if (text && strcasecmp(name, "Cache-Groups") == 0)
+            add_groups(l, text);
+        else if (text)
+            add_words(l, text);
+    }
+}
+
+/* --- handing over --- */
+
+/* Whether the table already says exactly this: then there is nothing to publish. */
+static bool known_already(struct etag_request *ctx, const char *names, const char *key, struct span value)
+{
+    const struct table *t = node_table(ctx->hold);
+    struct table_copy copy;
+    uint8_t encoded[ENTRY_SIZE];
+    size_t n;
+
+    if (table_lookup(t, table_identify(t, span_of(ctx->key.text, ctx->key.n)), &copy) != TABLE_HIT ||
+        copy.entry.kind != ENTRY_NAMES || !span_eq(copy.entry.tag, span_str(names)))
+        return false;
+    if (table_lookup(t, table_identify(t, span_str(key)), &copy) != TABLE_HIT)
+        return false;
+    n = entry_encode(encoded, sizeof encoded, &copy.entry);
+    return span_eq(span_of((const char *)encoded, n), value);
+}
+
+/* One ETAG PUT. NULL: done with; else the union of names to try again with. */
+static const char *put(struct etag_request *ctx, request_rec *r, const char *names, const struct labels *l,
+                       struct span value)
+{
+    struct span argv[13 + 2 * TAGS_MAX];
+    const char *variant = request_variant(r, ctx->dir, names), *rest = NULL;
+    int n = 0;
+
+    if (known_already(ctx, names, apr_pstrcat(r->pool, ctx->key.text, "#", variant, NULL), value))
+        return NULL;
+    argv[n++] = SPAN_LITERAL("ETAG");
+    argv[n++] = SPAN_LITERAL("PUT");
+    argv[n++] = span_str(apr_psprintf(r->pool, "%" APR_UINT64_T_FMT, (apr_uint64_t)ctx->snapshot.generation));
+    argv[n++] = span_str(apr_psprintf(r->pool, "%" APR_UINT64_T_FMT, (apr_uint64_t)ctx->snapshot.seq));
+    argv[n++] = span_of(ctx->key.text, ctx->key.n);
+    argv[n++] = span_str(variant);
+    argv[n++] = span_str(names);
+    argv[n++] = span_str(apr_psprintf(r->pool, "%" APR_INT64_T_FMT, (apr_int64_t)(ctx->dir->ttl / 1000)));
+    argv[n++] = value;
+    argv[n++] = span_of(ctx->capsule, ctx->capsule_n);
+    argv[n++] = span_str(apr_psprintf(r->pool, "%" APR_SIZE_T_FMT, l->ntags));
+    for (size_t i = 0; i < l->ntags; i++)
+        argv[n++] = l->tags[i];
+    argv[n++] = span_str(apr_psprintf(r->pool, "%" APR_SIZE_T_FMT, l->ngroups));
+    for (size_t i = 0; i < l->ngroups; i++)
+        argv[n++] = l->groups[i];
+    struct redisReply *reply = node_call(r->pool, n, argv, -1, &ctx->budget_ns);
+    return reply && node_reply_error(reply, "NAMES", &rest) ? rest : NULL;
+}
+
+void learn_publish(struct etag_request *ctx, request_rec *r)
+{
+    const char *names = request_names(r, ctx->dir), *why = refusal(ctx, r, names);
+    struct labels labels = {.ntags = 0, .ngroups = 0};
+    uint8_t value[ENTRY_SIZE];
+
+    ctx->learn = false;
+    if (why) {
+        apr_table_setn(r->notes, "etag-not-learned", why);
+        return;
+    }
+    const char *upstream = ctx->tag.kind == ENTRY_UPSTREAM ? tag_text(ctx, r) : NULL;
+    struct entry e = {
+        .kind = ctx->tag.kind,
+        .flags = ctx->tag.weak ? ENTRY_WEAK : 0,
+        .last_modified = ENTRY_UNDATED,
+        .tag = upstream ? span_str(upstream) : span_of((const char *)ctx->tag.base, DIGEST_BASE_SIZE),
+    };
+    size_t n = entry_encode(value, sizeof value, &e);
+    if (!n)
+        return;
+    collect_labels(ctx, r, &labels);
+    /* Another node may know more names: the second try uses the union, a third would mean a race. */
+    for (int tries = 0; names && tries < 2; tries++)
+        names = put(ctx, r, names, &labels, span_of((const char *)value, n));
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Learning: which complete responses may be stored, what a later 304 must repeat (the header capsule),
+ * and handing both to etagd.
+ */
+#ifndef MOD_ETAG_LEARN_H
+#define MOD_ETAG_LEARN_H
+
+#include "mod_etag/mod_etag.h"
+
+/* Fills ctx->capsule from the response's headers as they are now: called in ETAG_IN, before mod_expires
+ * and mod_headers add theirs, because those run again on a replayed 304. */
+void learn_capsule(struct etag_request *ctx, request_rec *r);
+
+/* Puts the capsule's lines on a 304 about to be emitted. */
+void learn_replay(request_rec *r, const char *capsule, size_t n);
+
+/* Publishes ctx->tag for the request's key when the response may be stored; called at the end of a
+ * complete response, before its last bytes go out. Never fails the response. */
+void learn_publish(struct etag_request *ctx, request_rec *r);
+
+#endif

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mod_etag/tag.h"
+
+#include <apr_strings.h>
+#include <http_protocol.h>
+
+#include "mod_etag/hash.h"
+
+static const struct span *secrets_of(request_rec *r, int *n)
+{
+    const struct etag_server *server = etag_server_of(r->server);
+    *n = server->secrets ? server->secrets->nelts : 0;
+    return *n ? (const struct span *)server->secrets->elts : NULL;
+}
+
+/* The opaque tag as the client sees it: signed with one of the secrets where there are any. */
+static const char *opaque_of(struct etag_request *ctx, request_rec *r, const uint8_t *base, int secret)
+{
+    int n;
+    const struct span *secrets = secrets_of(r, &n);
+    uint8_t raw[DIGEST_BASE_SIZE];
+
+    memcpy(raw, base, sizeof raw);
+    if (n) {
+        /* Equal bytes under two keys must not show as equal: no key, no tag. */
+        if (!ctx->keyed)
+            ctx->keyed = request_key(r, ctx->dir, &ctx->key);
+        if (!ctx->keyed || !digest_sign(secrets[secret], base, span_of(ctx->key.text, ctx->key.n),
+                                        span_str(ctx->variant), raw))
+            return NULL;
+    }
+    char *text = apr_palloc(r->pool, ENTITY_TAG_OURS_LENGTH + 1);
+    digest_opaque((char)ctx->tag.kind, raw, text);
+    return text;
+}
+
+static bool set_based(struct etag_request *ctx, request_rec *r, enum entry_kind kind, bool weak)
+{
+    ctx->tag.kind = kind;
+    ctx->tag.weak = weak;
+    ctx->tag.opaque = opaque_of(ctx, r, ctx->tag.base, 0);
+    ctx->tag.known = ctx->tag.opaque != NULL;
+    return ctx->tag.known;
+}
+
+static const char *languages(request_rec *r)
+{
+    return r->content_languages && r->content_languages->nelts
+               ? apr_array_pstrcat(r->pool, r->content_languages, ',')
+               : request_response_header(r, "Content-Language");
+}
+
+bool tag_from_content(struct etag_request *ctx, request_rec *r, enum entry_kind kind, struct span content, bool weak)
+{
+    struct digest *d = hash_thread();
+    struct digest_recipe recipe = {
+        .recipe = (char)kind,
+        .content = content,
+        .content_type = span_str(r->content_type ? ap_make_content_type(r, r->content_type) : NULL),
+        .content_language = span_str(languages(r)),
+        .content_coding = span_str(ctx->coded_in),
+        .salt = span_str(ctx->dir->salt),
+    };
+    return d && digest_base(d, &recipe, ctx->tag.base) && set_based(ctx, r, kind, weak);
+}
+
+bool tag_from_entry(struct etag_request *ctx, request_rec *r, const struct entry *e)
+{
+    switch (e->kind) {
+    case ENTRY_DIGEST:
+    case ENTRY_VERSION:
+    case ENTRY_GENERATION:
+        if (e->tag.n != DIGEST_BASE_SIZE)
+            return false;
+        memcpy(ctx->tag.base, e->tag.p, DIGEST_BASE_SIZE);
+        return set_based(ctx, r, e->kind, (e->flags & ENTRY_WEAK) != 0);
+    case ENTRY_UPSTREAM:
+        return tag_from_upstream(ctx, r, apr_pstrmemdup(r->pool, e->tag.p, e->tag.n));
+    default:
+        return false;
+    }
+}
+
+bool tag_from_upstream(struct etag_request *ctx, request_rec *r, const char *text)
+{
+    struct entity_tag tag;
+
+    if (!entity_tag_parse(span_str(text), &tag) && !entity_tag_parse(span_str(apr_pstrcat(r->pool, text, "\"", NULL)), &tag))
+        return false;
+    ctx->tag.kind = ENTRY_UPSTREAM;
+    ctx->tag.weak = tag.weak;
+    ctx->tag.opaque = apr_pstrmemdup(r->pool, tag.opaque.p, tag.opaque.n);
+    ctx->tag.known = true;
+    return true;
+}
+
+const char *tag_text(const struct etag_request *ctx, request_rec *r)
+{
+    return apr_pstrcat(r->pool, ctx->tag.weak ? "W/\"" : "\"", ctx->tag.opaque, "\"", NULL);
+}
+
+enum precondition_result tag_evaluate(struct etag_request *ctx, request_rec *r, int64_t last_modified, bool dates)
+{
+    struct precondition_request req;
+    struct precondition_outcome best = {.result = PRECONDITION_PROCEED}, outcome;
+    struct precondition_representation rep = {
+        .exists = true,
+        .tagged = ctx->tag.known,
+        .tag = {.opaque = span_str(ctx->tag.opaque), .weak = ctx->tag.weak},
+        .coded_variants = ctx->tag.kind != ENTRY_UPSTREAM,
+        .coding = request_coding(r),
+        .dated = last_modified != ENTRY_UNDATED,
+        .last_modified = last_modified,
+    };
+    int secrets;
+
+    request_precondition(r, &ctx->saved, &req);
+    if (!dates)
+        req.if_modified_since.present = req.if_unmodified_since.present = false;
+    secrets_of(r, &secrets);
+    /* Tags signed with an older secret name the same representation: the secret under which the request
+     * fares best is the one its sender meant. 304 before 200 before 412. */
+    for (int i = 0; i == 0 || (ctx->tag.known && ctx->tag.kind != ENTRY_UPSTREAM && i < secrets); i++) {
+        if (i) {
+            const char *older = opaque_of(ctx, r, ctx->tag.base, i);
+            if (!older)
+                continue;
+            rep.tag.opaque = span_str(older);
+        }
+        outcome = precondition_evaluate(&req, &rep);
+        if (i == 0 || outcome.result == PRECONDITION_NOT_MODIFIED || best.result == PRECONDITION_FAILED)
+            best = outcome;
+        if (best.result == PRECONDITION_NOT_MODIFIED)
+            break;
+    }
+    ctx->matched = best.matched;
+    ctx->matched_coding = best.matched_coding;
+    return best.result;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The tag of a response: made from a content digest, an upstream ETag or a version, signed, formatted,
+ * and compared with what the client sent. One thread at a time, memory from r->pool.
+ */
+#ifndef MOD_ETAG_TAG_H
+#define MOD_ETAG_TAG_H
+
+#include "mod_etag/mod_etag.h"
+
+/* Sets ctx->tag from a content digest (kind ENTRY_DIGEST, 32 bytes) or a version's text
+ * (ENTRY_VERSION). False: no tag (libcrypto failed, or a secret is configured and there is no key). */
+bool tag_from_content(struct etag_request *ctx, request_rec *r, enum entry_kind kind, struct span content, bool weak);
+
+/* Sets ctx->tag from a stored entry. */
+bool tag_from_entry(struct etag_request *ctx, request_rec *r, const struct entry *e);
+
+/* Sets ctx->tag from the origin's own entity-tag as text; a missing closing quote (core's negotiated
+ * tags) is repaired. False when it is none. */
+bool tag_from_upstream(struct etag_request *ctx, request_rec *r, const char *text);
+
+/* [W/]"opaque" of ctx->tag in r->pool. */
+const char *tag_text(const struct etag_request *ctx, request_rec *r);
+
+/* Evaluates the client's preconditions against ctx->tag (also under the older secrets). On
+ * PRECONDITION_NOT_MODIFIED ctx->matched and ctx->matched_coding are set. last_modified: seconds, or
+ * ENTRY_UNDATED. dates: whether If-Modified-Since and If-Unmodified-Since are ours to judge. */
+enum precondition_result tag_evaluate(struct etag_request *ctx, request_rec *r, int64_t last_modified, bool dates);
+
+#endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mod_etag/write.h"
+
+#include <apr_strings.h>
+#include <apr_uri.h>
+#include <http_protocol.h>
+
+#include "mod_etag/mod_etag.h"
+#include "mod_etag/node.h"
+
+#define FIELDS_MAX 6 /* url and argument for the target, Location, Content-Location */
+
+/* The target's key without scheme. A Host that the virtual host does not name has no key to learn
+ * under, but the write it carries is real: then the site's own name stands in. */
+static bool target(struct etag_request *ctx, request_rec *r, struct key *out)
+{
+    const struct etag_server *server = etag_server_of(r->server);
+    const request_rec *first = request_first(r);
+    struct key_parts parts = {
+        .scheme = SPAN_LITERAL("http"),
+        .host = span_str(server->base_host ? server->base_host : r->server->server_hostname),
+        .port = server->base_host ? server->base_port : 0,
+        .path = span_str(first->parsed_uri.path ? first->parsed_uri.path : "/"),
+    };
+
+    return request_key(r, ctx->dir, out) || key_build(out, &parts) == KEY_OK;
+}
+
+/* A URL of the response, when it is the target's own site (RFC 9111 4.4: other origins' are not ours to
+ * invalidate). */
+static bool same_site(request_rec *r, const struct key *of, const char *value, struct key *out)
+{
+    apr_uri_t uri;
+    struct key_parts parts = {.scheme = SPAN_LITERAL("http")};
+    struct span authority = span_of(of->text + of->scheme, strcspn(of->text + of->scheme, "/"));
+
+    if (apr_uri_parse(r->pool, value, &uri) != APR_SUCCESS || !uri.path || *uri.path != '/')
+        return false;
+    if (uri.hostinfo && !span_eq_nocase(span_str(uri.hostinfo), authority))
+        return false;
+    /* The authority as it stands in the key: its port has been judged there. */
+    const char *port = memrchr(authority.p, ':', authority.n);
+    if (port && port > authority.p && port[-1] != ':' && authority.p[authority.n - 1] != ']') {
+        parts.port = (unsigned)strtoul(port + 1, NULL, 10);
+        authority.n = (size_t)(port - authority.p);
+    }
+    parts.host = authority;
+    parts.path = span_str(uri.path);
+    parts.query = span_str(uri.query);
+    parts.has_query = uri.query != NULL;
+    return key_build(out, &parts) == KEY_OK;
+}
+
+static size_t add_url(struct span *fields, size_t n, request_rec *r, const struct key *key)
+{
+    const char *text = apr_pstrmemdup(r->pool, key->text + key->scheme, key->n - key->scheme);
+    fields[n++] = SPAN_LITERAL("url");
+    fields[n++] = span_str(text);
+    return n;
+}
+
+static void invalidate(struct etag_request *ctx, request_rec *r)
+{
+    static const char *const others[] = {"Location", "Content-Location"};
+    struct span fields[FIELDS_MAX];
+    struct key key, other;
+    size_t n = 0;
+
+    if (!target(ctx, r, &key)) {
+        fields[n++] = SPAN_LITERAL("all");
+        fields[n++] = SPAN_LITERAL("1");
+    } else {
+        n = add_url(fields, n, r, &key);
+        for (size_t i = 0; i < 2; i++) {
+            const char *value = request_response_header(r, others[i]);
+            if (value && same_site(r, &key, value, &other))
+                n = add_url(fields, n, r, &other);
+        }
+    }
+    etag_verdict(r, "write", node_invalidate(r->pool, fields, n, &ctx->budget_ns) ? "invalidated" : "invalidation kept");
+}
+
+apr_status_t etag_write_filter(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    request_rec *r = f->r;
+    struct etag_request *ctx = etag_request(r);
+
+    if (APR_BRIGADE_EMPTY(bb))
+        return ap_pass_brigade(f->next, bb);
+    if (ctx && r->status >= 200 && r->status < 400)
+        invalidate(ctx, r);
+    ap_remove_output_filter(f);
+    return ap_pass_brigade(f->next, bb);
+}
