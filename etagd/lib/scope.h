@@ -2,22 +2,32 @@
 /*
  * Scopes: what an invalidation names and what a record belongs to.
  *
- * A record at https://h/a/b?q with tags t1, t2 belongs to: H h · P h/a · P h/a/b · U h/a/b ·
- * U h/a/b?q · T t1 · T t2 (and everything to "all"). An operation of the log (table below) names one
- * scope, or all. A record is dead once any scope it belongs to was invalidated after its as-of
- * position. The text of a scope is its letter and its argument: "Uh/a/b".
+ * A record at https://h:8080/a/b?q with tag t and group g belongs to: H h · P h:8080/a · P h:8080/a/b ·
+ * U h:8080/a/b · U h:8080/a/b?q · T t · G h g · and everything to "all". An operation of the log (table
+ * below) names one scope, or all. A record is dead once any scope it belongs to was invalidated after
+ * its as-of position. The text of a scope is its letter and its argument: "Uh:8080/a/b", "Gh g".
  *
- * Prefixes are whole segments without their trailing slash: "prefix h/a/" and "prefix h/a" cover h/a
- * itself, h/a?q and everything below h/a/. Paths are followed to SCOPE_DEPTH segments; a deeper
- * prefix is widened to that depth. More scopes than SCOPE_MAX: the tags that do not fit are replaced
- * by the scope "T*", which every invalidation of a tag or group names as well; nothing is dropped.
+ * The rule is: what an operation covers as its user reads it is always covered; more may be.
+ *  - No scheme, neither port 80 nor 443; hosts and groups have no port at all.
+ *  - Every spelling of a path or query is one scope: escapes are decoded, "//" in a path is "/", and
+ *    then "%", "?", "#", braces, space and what is no ASCII are encoded again. In a text the first
+ *    "?" is where the query begins.
+ *  - Prefixes are whole segments without their trailing slash: "prefix h/a/" and "prefix h/a" cover
+ *    h/a itself, h/a?q and everything below h/a/. Paths are followed to SCOPE_DEPTH segments; a deeper
+ *    prefix is widened to that depth, a prefix of no segment to the host. A query behind a prefix is
+ *    dropped.
+ *  - "url h/p" covers every query of p; so does a query that is too long or looks like the digest of a
+ *    shortened key. "h/p/ *" (without the space) is a prefix, for url too.
+ *  - More scopes than SCOPE_MAX: the tags that do not fit are replaced by the scope "T*", which every
+ *    invalidation of a tag or group names as well; nothing is dropped.
+ *  - Any other field, an argument that does not parse (no host, a "." segment, a control character, a
+ *    "*" in a tag, a blank or comma in one) : all.
  *
  * Operations, one XADD record may carry several (the table in scope.c is the only list: parser,
  * tests and documentation follow it):
  *   url h/p[?q]   prefix h/p   host h   tag name   group "h name"   all 1   settle ms
  *   by, why, note, epoch, x-*   ignored
- *   any other field, an argument that does not parse, a prefix without host: all
- * A scheme in front ("https://h/p") is accepted and dropped. "url h/p" covers every query of p.
+ * A scheme in front ("https://h/p") is accepted and dropped.
  */
 #ifndef ETAG_LIB_SCOPE_H
 #define ETAG_LIB_SCOPE_H
@@ -28,7 +38,7 @@
 
 #define SCOPE_MAX 32
 #define SCOPE_DEPTH 8
-#define SCOPE_TEXT 1100 /* longest scope text; a longer argument becomes all */
+#define SCOPE_TEXT 1100 /* room for a scope's text; a longer argument becomes all */
 
 enum scope_kind {
     SCOPE_NONE,   /* the field is ignored */
@@ -43,15 +53,29 @@ struct scope {
     size_t n;
     bool any_tag;          /* a tag or group: the scope "T*" is invalidated with it */
     bool widened;          /* more was taken than the argument said (all for a typo, depth, long text) */
-    uint64_t settle_ms;
+    uint64_t settle_ms;    /* for SCOPE_SETTLE, at most a day */
 };
+
+/* A row of the table of operations. */
+struct scope_operation {
+    const char *name;     /* "x-*": every field whose name begins with "x-" */
+    const char *argument; /* its form, for people */
+    enum scope_kind kind; /* what a well-formed argument gives */
+    const char *help;     /* one line, without a full stop */
+    void (*read)(struct span arg, struct scope *out);
+};
+
+/* The table, static; *n is its number of rows. */
+const struct scope_operation *scope_operations(size_t *n);
 
 /* One field/value pair of a log record. Never fails: what it cannot understand is SCOPE_ALL with
  * widened set. Any thread. */
 void scope_from_operation(struct span op, struct span arg, struct scope *out);
 
-/* Calls each(arg, text) for every scope of a record. key: with or without scheme and "#variant".
- * groups are "name"s, joined here with the key's host. Returns the number of calls (<= SCOPE_MAX). */
+/* Calls each(arg, text) for every scope of a record; text is valid during the call only. key: with or
+ * without scheme and "#variant". groups are "name"s, joined here with the key's host. Returns the number
+ * of calls (<= SCOPE_MAX), 0 when the key does not parse: such a record could not be invalidated, so it
+ * must not be stored. Any thread. */
 size_t scope_each_of_key(struct span key, const struct span *tags, size_t ntags, const struct span *groups,
                          size_t ngroups, void (*each)(void *arg, struct span text), void *arg);
 
