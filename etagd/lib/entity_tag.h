@@ -7,8 +7,9 @@
  *
  * There is no escape: a backslash is an ordinary character, a comma may stand inside the quotes,
  * "w/" in lower case is malformed. Policy for lists: a malformed element is skipped up to the next
- * comma that can end it and never hides a well-formed one; empty elements are allowed (5.6.1).
- * One pass, linear in the length of the field.
+ * comma that can end it and never hides a well-formed one; empty elements are allowed (5.6.1). A comma
+ * between quotes that close ends nothing; where the quote does not close, the first comma does.
+ * Linear in the length of the field.
  */
 #ifndef ETAG_LIB_ENTITY_TAG_H
 #define ETAG_LIB_ENTITY_TAG_H
@@ -31,7 +32,8 @@ bool entity_tag_parse(struct span s, struct entity_tag *out);
 bool entity_tag_eq_strong(const struct entity_tag *a, const struct entity_tag *b);
 bool entity_tag_eq_weak(const struct entity_tag *a, const struct entity_tag *b);
 
-/* Writes [W/]"opaque" and a NUL. Returns the length without the NUL, or 0 when size is too small. */
+/* Writes [W/]"opaque" and a NUL. Returns the length without the NUL, or 0 when size is too small or
+ * opaque holds a byte that may not stand in a tag. */
 size_t entity_tag_format(char *buf, size_t size, const struct entity_tag *tag);
 
 /* True when opaque has the form of a tag this software issues: one of the recipes d, v, g and 22
@@ -41,6 +43,7 @@ bool entity_tag_is_ours(struct span opaque);
 struct entity_tag_list {
     struct span rest;   /* not yet read */
     unsigned malformed; /* elements skipped so far */
+    size_t examined;    /* looks at a byte of the field so far, at most 4 for each byte */
 };
 
 void entity_tag_list_start(struct entity_tag_list *list, struct span field);

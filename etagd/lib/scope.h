@@ -17,11 +17,11 @@
  *    prefix is widened to that depth, a prefix of no segment to the host. A query behind a prefix is
  *    dropped.
  *  - "url h/p" covers every query of p; so does a query that is too long or looks like the digest of a
- *    shortened key. "h/p/ *" (without the space) is a prefix, for url too.
+ *    shortened key. A last segment "*" makes url and prefix the prefix before it.
  *  - More scopes than SCOPE_MAX: the tags that do not fit are replaced by the scope "T*", which every
  *    invalidation of a tag or group names as well; nothing is dropped.
  *  - Any other field, an argument that does not parse (no host, a "." segment, a control character, a
- *    "*" in a tag, a blank or comma in one) : all.
+ *    "*" in a tag, a blank or comma in one): all.
  *
  * Operations, one XADD record may carry several (the table in scope.c is the only list: parser,
  * tests and documentation follow it):
