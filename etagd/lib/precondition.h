@@ -9,6 +9,11 @@
  *  - an invalid date, also two joined lines of a date field, is as if the field were absent;
  *  - If-Modified-Since in the future of the server's clock is invalid (13.1.3 allows comparing;
  *    RFC 7232 3.3 said ignore); If-Unmodified-Since in the future is compared as it is;
+ *  - a date is compared only where the modification date is known (13.1.3, 13.1.4), and If-Range by
+ *    date only outside the second of the modification (8.8.2.2);
+ *  - If-Range is false for a response that a filter codes: its bytes are not reproducible;
+ *  - every coding of a tag of ours names the representation in If-Match and, where the answer would be
+ *    412, in If-None-Match; for a 304 the request must also admit that coding;
  *  - OPTIONS, TRACE and CONNECT ignore every precondition (13.2.1).
  */
 #ifndef ETAG_LIB_PRECONDITION_H
@@ -39,7 +44,7 @@ struct precondition_request {
 
 struct precondition_representation {
     bool exists;              /* a current representation exists: what "*" asks */
-    bool tagged;              /* tag is known */
+    bool tagged;              /* tag is known; false says that it has none: find out before a write */
     struct entity_tag tag;    /* without a coding suffix when ours, else as the origin sent it */
     bool coded_variants;      /* tag is ours: "tag-gzip" and the like name its codings (coding.h) */
     enum coding coding;       /* the coding this request would be answered with; the first to match */
@@ -55,18 +60,20 @@ enum precondition_result {
 
 struct precondition_outcome {
     enum precondition_result result;
-    /* Whether a Range field is to be honoured (13.2.2 step 5): false when If-Range is present and
-     * false. Meaningful with PRECONDITION_PROCEED. */
+    /* Whether a Range field is to be honoured (13.2.2 step 5): false when there is none, when the
+     * method is not GET or HEAD, and when If-Range is present and false. Meaningful with
+     * PRECONDITION_PROCEED. */
     bool range;
     /* The element of If-None-Match that matched, as sent by the client, with its weakness: the 304
-     * repeats it byte for byte. opaque.p is NULL when none did (or "*" did). */
+     * repeats it byte for byte. opaque.p is NULL when none did (or "*" did), and whenever the result is
+     * PRECONDITION_PROCEED or If-Match or If-Unmodified-Since decided. */
     struct entity_tag matched;
     enum coding matched_coding;
 };
 
-/* Reads only what its arguments point at; any thread. A coded element ("tag-gzip") matches only when
- * accept_encoding admits that coding; of several that match, the one equal to rep->coding wins, else
- * the first. */
+/* Reads only what its arguments point at; any thread. For a 304 a coded element ("tag-gzip") matches
+ * only when accept_encoding admits that coding; of several that match, the one equal to rep->coding
+ * wins, else the first. */
 struct precondition_outcome precondition_evaluate(const struct precondition_request *req,
                                                   const struct precondition_representation *rep);
 
