@@ -4,6 +4,9 @@ module_LTLIBRARIES = mod_etag/mod_etag.la
 mod_etag_mod_etag_la_SOURCES = \
 	mod_etag/mod_etag.c mod_etag/mod_etag.h \
 	mod_etag/config.c mod_etag/config.h \
+	mod_etag/directives.c mod_etag/directives.h \
+	mod_etag/values.c mod_etag/values.h \
+	mod_etag/config_warn.c \
 	mod_etag/node.c mod_etag/node.h \
 	mod_etag/request.c mod_etag/request.h \
 	mod_etag/file_digest.c mod_etag/file_digest.h \
