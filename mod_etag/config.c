@@ -47,8 +47,8 @@
     out->flag##_set = add->flag##_set || base->flag##_set;
 
 /* Arrays of defaults; shared by every configuration, hence never pushed to. */
-static const char *default_credential_names[] = {"X-Api-Key", "X-Auth-Token"};
-static const char *default_group_header_names[] = {"Cache-Groups"};
+static const char *default_credential_names[] = {"x-api-key", "x-auth-token"};
+static const char *default_group_header_names[] = {"cache-groups"};
 
 static apr_array_header_t default_credentials = {
     .elt_size = sizeof(char *), .nelts = 2, .nalloc = 2, .elts = (char *)default_credential_names};

@@ -9,6 +9,8 @@ mod_etag_mod_etag_la_SOURCES = \
 	mod_etag/config_warn.c \
 	mod_etag/node.c mod_etag/node.h \
 	mod_etag/request.c mod_etag/request.h \
+	mod_etag/variant.c mod_etag/variant.h \
+	mod_etag/credentials.c \
 	mod_etag/file_digest.c mod_etag/file_digest.h \
 	mod_etag/hash.c mod_etag/hash.h \
 	mod_etag/early.c mod_etag/early.h \

@@ -48,6 +48,7 @@ struct etag_request {
 
     bool keyed;                    /* key is usable: the virtual host names the request's host */
     struct key key;
+    const uint8_t *selected;       /* DIGEST_SIZE bytes over the selected resource, before the handler ran */
     const char *names;             /* names that selected variant, "" for none, NULL: not known */
     const char *variant;           /* of names, NULL: not computed */
 

@@ -20,13 +20,23 @@ struct etag_conditionals {
 /* The first request of r's internal-redirect chain: its URL is the client's. */
 const request_rec *request_first(const request_rec *r);
 
-/* The canonical key. False when the request has none: its Host is no ServerName, ServerAlias or
- * ETagBaseURL of the virtual host, its port is not one we listen on, or the URL does not parse. */
+/* Path and query as the client sent them, percent-encoded, the absolute form's authority taken off. */
+struct request_target {
+    struct span path, query; /* point into the request */
+    bool has_query;
+};
+
+struct request_target request_target(const request_rec *r);
+
+/* The canonical key, under the virtual host's ETagBaseURL where there is one. False when the request has
+ * none: its Host is no ServerName or ServerAlias of the virtual host, its port is not one we listen on,
+ * or the URL does not parse. Also keeps what request_variant needs to know from before the handler. */
 bool request_key(request_rec *r, const struct etag_dir *dir, struct key *out);
 
 /* The variant for these names (lower case, sorted, ","): 16 characters of base64url over the values the
  * request has for each name, the selected resource (handler, final uri and args, filename below the
- * document root, proxied URL) and the policy digest. In r->pool. */
+ * document root, proxied URL, as they were when request_key was first called) and the policy digest.
+ * Never NULL: without a digest it is a text that no other request has. In r->pool. */
 const char *request_variant(request_rec *r, const struct etag_dir *dir, const char *names);
 
 /* Names that select the variant of this response: Vary of both header tables and ETagVary, lower case,
