@@ -26,7 +26,8 @@ etagd_libetagd_la_SOURCES = \
 	etagd/notify.c etagd/notify.h \
 	etagd/redis.c etagd/redis.h \
 	etagd/coherence.c etagd/coherence.h \
-	etagd/writer.c etagd/writer.h \
+	etagd/writer.c etagd/writer.h etagd/writer_private.h \
+	etagd/writer_memory.c etagd/writer_index.c etagd/writer_ring.c etagd/writer_dict.c \
 	etagd/store.c etagd/store.h \
 	etagd/hasher.c etagd/hasher.h \
 	etagd/dispatch.c etagd/dispatch.h \
