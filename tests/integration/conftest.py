@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Fixtures: factories of servers that are stopped, checked and removed after each test.
+
+A test asks for `new_httpd`, `new_etagd`, `new_redis` (call them as often as needed) or for the ready
+made `redis`, `etagd`, `httpd`. A server's complaint that the test did not announce with expect_log()
+fails the test.
+"""
+import shutil
+
+import pytest
+
+from env import machine
+from env.etagd import Etagd
+from env.httpd import MPM, Httpd
+from env.redis import Redis
+
+
+def pytest_addoption(parser):
+    parser.addoption("--mpm", default="event", help="MPMs for tests that ask for `mpm`: event,worker,prefork or all")
+    parser.addoption("--long", action="store_true", help="also the tests marked long")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: full matrices, for make check-long")
+
+
+def pytest_generate_tests(metafunc):
+    if "mpm" in metafunc.fixturenames:
+        given = metafunc.config.getoption("--mpm")
+        metafunc.parametrize("mpm", list(MPM) if given == "all" else given.split(","))
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--long"):
+        short = [i for i in items if "long" not in i.keywords]
+        config.hook.pytest_deselected(items=[i for i in items if "long" in i.keywords])
+        items[:] = short
+
+
+def pytest_sessionfinish():
+    machine.unstage()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failed test shows the end of every server's log."""
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed and call.when in ("call", "teardown"):
+        for server in getattr(item, "etag_servers", []):
+            report.sections.append((f"log of {server.folder.name}", server.tail()))
+
+
+@pytest.fixture
+def work():
+    """A temporary folder that the servers' account can enter."""
+    folder = machine.new_folder()
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def servers(request, work):
+    """Makes servers in numbered folders of their own; ends and judges them afterwards."""
+    made = request.node.etag_servers = []
+
+    def make(kind, *args, **how):
+        folder = machine.own_folder(work, f"{kind.name}{len(made)}")
+        server = kind(folder, *args, **how)
+        made.append(server)
+        return server
+
+    yield make
+    troubles = []
+    for server in reversed(made):  # httpd before etagd before Redis: nobody is orphaned on purpose
+        try:
+            ended = server.proc.poll() if server.proc else None
+            if ended is not None:
+                troubles.append(f"{server.folder.name}: ended by itself with status {ended}")
+            server.stop()
+        except Exception as e:  # the others must still be stopped
+            troubles.append(f"{server.folder.name}: {e}")
+            server.kill()
+        troubles += [f"{server.folder.name}: {line}" for line in server.problems()]
+    if troubles:
+        pytest.fail("servers complained:\n" + "\n".join(troubles), pytrace=False)
+
+
+@pytest.fixture
+def new_redis(servers):
+    return lambda *a, **how: servers(Redis, *a, **how)
+
+
+@pytest.fixture
+def new_etagd(servers):
+    return lambda *a, **how: servers(Etagd, *a, **how)
+
+
+@pytest.fixture
+def new_httpd(servers):
+    """Not started: set its files and config first, then start()."""
+    return lambda *a, **how: servers(Httpd, *a, **how)
+
+
+@pytest.fixture
+def redis(new_redis):
+    return new_redis().start()
+
+
+@pytest.fixture
+def etagd(new_etagd):
+    """An embedded etagd, running."""
+    return new_etagd().start()
+
+
+@pytest.fixture
+def httpd(new_httpd, etagd):
+    """httpd with mod_etag and an embedded etagd; not started. Its config begins with ETagEngine On."""
+    return new_httpd("ETagEngine On\n", etagd=etagd)

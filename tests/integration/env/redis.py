@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A private redis-server. Debian's redis-tools is enough: redis-check-rdb is the same program."""
+import os
+import subprocess
+
+from . import machine
+from .process import Process
+from .resp import Resp, RespError
+
+
+def server_program(folder):
+    try:
+        return machine.program("redis-server", "valkey-server")
+    except FileNotFoundError:
+        link = folder / "redis-server"
+        if not link.is_symlink():
+            os.symlink(machine.program("redis-check-rdb"), link)
+        return str(link)
+
+
+class Redis(Process):
+    """On a TCP port and a unix socket at once. Keeps nothing on disk unless save() is called."""
+
+    name = "redis"
+
+    def __init__(self, folder, password=None, options=()):
+        super().__init__(folder)
+        self.port = machine.free_port()
+        self.socket = self.folder / "redis.sock"
+        self.password = password
+        self.options = list(options)  # redis.conf lines
+        self.server = server_program(self.folder)
+
+    def argv(self):
+        lines = ["bind 127.0.0.1", f"port {self.port}", f"unixsocket {self.socket}", "unixsocketperm 700",
+                 f"dir {self.folder}", 'save ""', "appendonly no", "daemonize no"]
+        if self.password:
+            lines.append(f"requirepass {self.password}")
+        machine.write(self.folder / "redis.conf", "\n".join(lines + self.options) + "\n", 0o600)
+        return [self.server, self.folder / "redis.conf"]
+
+    def ready(self):
+        try:
+            with self.client() as c:
+                return c.call("PING") == "PONG"
+        except (OSError, RespError):  # not listening yet, or still loading
+            return False
+
+    def client(self):
+        c = Resp(self.socket)
+        if self.password:
+            c.call("AUTH", self.password)
+        return c
+
+    def call(self, *args):
+        with self.client() as c:
+            return c.call(*args)
+
+    def cli(self, *args):
+        """The real redis-cli over TCP; returns what it printed."""
+        command = [machine.program("redis-cli"), "-p", str(self.port), *map(str, args)]
+        env = dict(os.environ, **({"REDISCLI_AUTH": self.password} if self.password else {}))
+        return subprocess.run(command, env=env, text=True, capture_output=True, check=True, timeout=30).stdout.strip()
+
+    @property
+    def url(self):
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def unix_url(self):
+        return f"unix:{self.socket}"
+
+    def restart_empty(self):
+        """As after a crash without persistence."""
+        self.kill()
+        return self.start()
