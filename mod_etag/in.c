@@ -1,39 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * ETAG_IN stands before mod_expires, mod_deflate, mod_brotli, mod_headers and mod_cache, and after every
- * filter that changes content: it sees the identity bytes of what will be sent.
- *
- *   START   the first brigade decides
- *   HOLD    the body is kept back while it is hashed, until its end or a bound
- *   STREAM  the body passes while it is hashed (or only watched): the tag serves the next request
- *   PASS    nothing more to do
- *   DROP    a 304 or 412 went out in the body's place; the rest is swallowed
+ * filter that changes content: it sees the identity bytes of what will be sent. Here the first brigade
+ * is judged; body.c carries the rest.
  */
 #include "mod_etag/in.h"
 
 #include <apr_strings.h>
 #include <http_protocol.h>
-#include <http_connection.h>
 
 #include "etagd/lib/httpdate.h"
+#include "mod_etag/body.h"
 #include "mod_etag/file_digest.h"
 #include "mod_etag/learn.h"
-#include "mod_etag/mod_etag.h"
 #include "mod_etag/node.h"
 #include "mod_etag/tag.h"
-
-#define PASS_ON 65536 /* bytes collected in STREAM before they are passed on */
-
-enum in_state { IN_START, IN_HOLD, IN_STREAM, IN_PASS, IN_DROP };
-
-struct in_context {
-    struct etag_request *req;
-    enum in_state state;
-    apr_bucket_brigade *held; /* HOLD: what is kept back; STREAM: what is about to be passed */
-    apr_off_t held_bytes;
-    apr_time_t begun;
-    struct digest *digest; /* the body's own: other requests' filters may run on this thread between calls */
-};
 
 static apr_status_t free_digest(void *digest)
 {
@@ -41,14 +22,14 @@ static apr_status_t free_digest(void *digest)
     return APR_SUCCESS;
 }
 
-static bool acts(const struct in_context *in)
+bool in_acts(const struct in_context *in)
 {
     return in->req->dir->engine == ETAG_ENGINE_ON;
 }
 
-static bool learnable(const struct in_context *in)
+bool in_learnable(const struct in_context *in)
 {
-    return acts(in) && in->req->dir->early && in->req->keyed && in->req->snapshot.generation != 0;
+    return in_acts(in) && in->req->dir->early && in->req->keyed && in->req->snapshot.generation != 0;
 }
 
 /* --- headers of the response --- */
@@ -108,7 +89,7 @@ static bool precluded(ap_filter_t *f, struct in_context *in, int64_t modified, a
     /* A handler that saw the dates has judged them by its own Last-Modified. */
     enum precondition_result result = tag_evaluate(ctx, r, modified, ctx->file || ctx->hidden);
 
-    if (!acts(in) || result == PRECONDITION_PROCEED)
+    if (!in_acts(in) || result == PRECONDITION_PROCEED)
         return false;
     if (result == PRECONDITION_NOT_MODIFIED) {
         etag_verdict(r, "304", "late");
@@ -121,6 +102,23 @@ static bool precluded(ap_filter_t *f, struct in_context *in, int64_t modified, a
         *status = replace(f, in, ap_bucket_error_create(HTTP_PRECONDITION_FAILED, NULL, r->pool, f->c->bucket_alloc));
     }
     return true;
+}
+
+bool in_tagged(ap_filter_t *f, struct in_context *in, const uint8_t content[DIGEST_SIZE], apr_status_t *status)
+{
+    struct etag_request *ctx = in->req;
+    request_rec *r = f->r;
+
+    if (!tag_from_content(ctx, r, ENTRY_DIGEST, span_of((const char *)content, DIGEST_SIZE), false))
+        return false;
+    etag_verdict(r, "tagged", "digest");
+    set_etag(ctx, r);
+    ap_set_accept_ranges(r);
+    ctx->complete = true;
+    ctx->learn = in_learnable(in);
+    if (ctx->learn)
+        learn_capsule(ctx, r);
+    return precluded(f, in, last_modified(r), status);
 }
 
 /* --- START --- */
@@ -160,7 +158,7 @@ static apr_status_t pass_file(ap_filter_t *f, struct in_context *in, apr_bucket_
     enum file_digest_result result = file_digest_get(ctx, r, fd, size, digest, &mtime);
     if (result == FILE_DIGEST_KNOWN)
         tag_from_content(ctx, r, ENTRY_DIGEST, span_of((const char *)digest, sizeof digest), false);
-    if (acts(in)) {
+    if (in_acts(in)) {
         if (ctx->tag.known)
             set_etag(ctx, r);
         else
@@ -182,10 +180,10 @@ static bool tagged_by_headers(ap_filter_t *f, struct in_context *in, apr_status_
     request_rec *r = f->r;
 
     etag_verdict(r, "tagged", in->req->tag.kind == ENTRY_UPSTREAM ? "upstream" : "version");
-    if (!acts(in))
+    if (!in_acts(in))
         return false;
     set_etag(in->req, r);
-    if (learnable(in) && !r->header_only) {
+    if (in_learnable(in) && !r->header_only) {
         learn_capsule(in->req, r);
         in->req->learn = true;
         in->state = IN_STREAM;
@@ -207,7 +205,7 @@ static bool from_version(struct in_context *in, request_rec *r)
     if (!text || !*text)
         return false;
     text = apr_pstrdup(r->pool, text);
-    if (acts(in)) {
+    if (in_acts(in)) {
         apr_table_unset(r->headers_out, name);
         apr_table_unset(r->err_headers_out, name);
     }
@@ -219,7 +217,7 @@ static enum in_state digest_state(struct in_context *in, request_rec *r)
 {
     const char *length = request_response_header(r, "Content-Length");
 
-    if (r->header_only || !acts(in))
+    if (r->header_only || !in_acts(in))
         return IN_PASS;
     if (streams_by_type(r)) {
         etag_verdict(r, "untagged", "stream");
@@ -231,7 +229,7 @@ static enum in_state digest_state(struct in_context *in, request_rec *r)
     apr_pool_cleanup_register(r->pool, in->digest, free_digest, apr_pool_cleanup_null);
     if (length && apr_atoi64(length) > in->req->dir->buffer_limit) {
         etag_verdict(r, "untagged", "longer than ETagBufferLimit");
-        return learnable(in) ? IN_STREAM : IN_PASS;
+        return in_learnable(in) ? IN_STREAM : IN_PASS;
     }
     in->begun = apr_time_now();
     return IN_HOLD;
@@ -248,7 +246,7 @@ static bool start(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb,
     if (ctx->hidden)
         request_restore_conditionals(r, &ctx->saved);
     in->state = IN_PASS;
-    if (ap_is_HTTP_ERROR(r->status) && r->prev && acts(in))
+    if (ap_is_HTTP_ERROR(r->status) && r->prev && in_acts(in))
         unset_etag(r); /* the ETag of an ErrorDocument's file is not the error's */
     if (r->status != HTTP_OK || apr_table_get(r->headers_out, "Content-Range") ||
         apr_table_get(r->subprocess_env, "no-etag"))
@@ -257,7 +255,7 @@ static bool start(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb,
         *status = pass_file(f, in, bb, fd, size);
         return true;
     }
-    if (ctx->file && acts(in))
+    if (ctx->file && in_acts(in))
         unset_etag(r); /* core's: a filter has changed the file's bytes */
     ctx->coded_in = request_response_header(r, "Content-Encoding");
     for (size_t i = 0; i < ETAG_SOURCES && ctx->dir->source[i]; i++) {
@@ -280,195 +278,6 @@ static bool start(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb,
     return false;
 }
 
-/* --- HOLD --- */
-
-static bool overdue(const struct in_context *in)
-{
-    return apr_time_now() - in->begun >= in->req->dir->buffer_time;
-}
-
-/* Lets go of what was kept back: this response gets no tag of ours. */
-static apr_status_t release(ap_filter_t *f, struct in_context *in, const char *why)
-{
-    etag_verdict(f->r, "untagged", why);
-    in->state = learnable(in) ? IN_STREAM : IN_PASS;
-    return ap_pass_brigade(f->next, in->held);
-}
-
-/* Reads a bucket and hashes it. APR_EAGAIN: it would block (only with APR_NONBLOCK_READ). */
-static apr_status_t take(struct in_context *in, apr_bucket *b, apr_read_type_e how)
-{
-    const char *data;
-    apr_size_t n;
-    apr_status_t rv = apr_bucket_read(b, &data, &n, how);
-
-    if (rv != APR_SUCCESS)
-        return rv;
-    in->held_bytes += (apr_off_t)n;
-    return !in->digest || digest_update(in->digest, data, n) ? APR_SUCCESS : APR_EGENERAL;
-}
-
-/* The whole body lies in in->held and EOS has come. */
-static apr_status_t finish_held(ap_filter_t *f, struct in_context *in, apr_bucket *eos)
-{
-    struct etag_request *ctx = in->req;
-    request_rec *r = f->r;
-    uint8_t content[DIGEST_SIZE];
-    apr_status_t status;
-
-    in->state = IN_PASS;
-    APR_BUCKET_REMOVE(eos);
-    if (digest_final(in->digest, content) &&
-        tag_from_content(ctx, r, ENTRY_DIGEST, span_of((const char *)content, sizeof content), false)) {
-        etag_verdict(r, "tagged", "digest");
-        set_etag(ctx, r);
-        ap_set_accept_ranges(r);
-        ctx->complete = true;
-        ctx->learn = learnable(in);
-        if (ctx->learn)
-            learn_capsule(ctx, r);
-        if (precluded(f, in, last_modified(r), &status)) {
-            apr_brigade_cleanup(in->held);
-            apr_bucket_destroy(eos);
-            return status;
-        }
-    }
-    APR_BRIGADE_INSERT_TAIL(in->held, eos);
-    return ap_pass_brigade(f->next, in->held);
-}
-
-/* True while the body is still held; false when the state changed and *status says how it went. */
-static bool hold(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb, apr_status_t *status)
-{
-    while (!APR_BRIGADE_EMPTY(bb)) {
-        apr_bucket *b = APR_BRIGADE_FIRST(bb);
-
-        if (APR_BUCKET_IS_EOS(b)) {
-            *status = finish_held(f, in, b);
-            return false;
-        }
-        if (AP_BUCKET_IS_ERROR(b) || AP_BUCKET_IS_EOC(b)) {
-            /* Half a body: its digest would be a lie. */
-            etag_verdict(f->r, "untagged", "incomplete");
-            in->state = IN_PASS;
-            *status = ap_pass_brigade(f->next, in->held);
-            return false;
-        }
-        if (APR_BUCKET_IS_FLUSH(b)) {
-            /* Proxies flush whenever a read would block; that alone does not mean streaming. */
-            apr_bucket_delete(b);
-            if (overdue(in)) {
-                APR_BRIGADE_INSERT_TAIL(in->held, apr_bucket_flush_create(f->c->bucket_alloc));
-                *status = release(f, in, "longer than ETagBufferTime");
-                return false;
-            }
-            continue;
-        }
-        if (!APR_BUCKET_IS_METADATA(b)) {
-            apr_status_t rv = take(in, b, APR_NONBLOCK_READ);
-            if (APR_STATUS_IS_EAGAIN(rv)) {
-                if (overdue(in)) {
-                    APR_BRIGADE_INSERT_TAIL(in->held, apr_bucket_flush_create(f->c->bucket_alloc));
-                    *status = release(f, in, "longer than ETagBufferTime");
-                    return false;
-                }
-                rv = take(in, b, APR_BLOCK_READ);
-            }
-            if (rv != APR_SUCCESS) {
-                in->state = IN_PASS;
-                *status = rv;
-                return false;
-            }
-        }
-        apr_bucket_setaside(b, f->r->pool);
-        APR_BUCKET_REMOVE(b);
-        APR_BRIGADE_INSERT_TAIL(in->held, b);
-        if (in->held_bytes > in->req->dir->buffer_limit) {
-            *status = release(f, in, "longer than ETagBufferLimit");
-            return false;
-        }
-    }
-    return true;
-}
-
-/* --- STREAM --- */
-
-static void finish_stream(struct in_context *in, request_rec *r)
-{
-    struct etag_request *ctx = in->req;
-    uint8_t content[DIGEST_SIZE];
-
-    if (in->digest) {
-        ctx->learn = digest_final(in->digest, content) &&
-                     tag_from_content(ctx, r, ENTRY_DIGEST, span_of((const char *)content, sizeof content), false);
-        ctx->streamed = true;
-    }
-    ctx->complete = true;
-}
-
-/* Passes bb on in pieces; what is read to be hashed is never collected beyond PASS_ON. */
-static apr_status_t stream(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb)
-{
-    apr_status_t rv = APR_SUCCESS;
-
-    in->held_bytes = 0;
-    while (!APR_BRIGADE_EMPTY(bb)) {
-        apr_bucket *b = APR_BRIGADE_FIRST(bb);
-
-        if (AP_BUCKET_IS_ERROR(b) || AP_BUCKET_IS_EOC(b)) {
-            in->req->learn = false;
-            in->state = IN_PASS;
-            break;
-        }
-        if (APR_BUCKET_IS_EOS(b)) {
-            finish_stream(in, f->r);
-            in->state = IN_PASS;
-            break;
-        }
-        if (!APR_BUCKET_IS_METADATA(b) && in->digest) {
-            rv = take(in, b, APR_NONBLOCK_READ);
-            if (APR_STATUS_IS_EAGAIN(rv)) {
-                APR_BRIGADE_INSERT_TAIL(in->held, apr_bucket_flush_create(f->c->bucket_alloc));
-                rv = ap_pass_brigade(f->next, in->held);
-                if (rv == APR_SUCCESS)
-                    rv = take(in, b, APR_BLOCK_READ);
-            }
-            if (rv != APR_SUCCESS) {
-                in->req->learn = false;
-                in->state = IN_PASS;
-                return rv;
-            }
-        }
-        APR_BUCKET_REMOVE(b);
-        APR_BRIGADE_INSERT_TAIL(in->held, b);
-        if (in->held_bytes > PASS_ON) {
-            in->held_bytes = 0;
-            if ((rv = ap_pass_brigade(f->next, in->held)) != APR_SUCCESS)
-                return rv;
-        }
-    }
-    APR_BRIGADE_CONCAT(in->held, bb);
-    return ap_pass_brigade(f->next, in->held);
-}
-
-/* --- DROP --- */
-
-/* A 304 went out while the handler goes on producing the 200. When that ends complete, its tag is
- * still worth learning. */
-static apr_status_t drop(struct in_context *in, request_rec *r, apr_bucket_brigade *bb)
-{
-    for (apr_bucket *b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb); b = APR_BUCKET_NEXT(b)) {
-        if (AP_BUCKET_IS_ERROR(b) || AP_BUCKET_IS_EOC(b))
-            in->req->learn = false;
-        if (APR_BUCKET_IS_EOS(b) && in->req->learn && !in->req->complete) {
-            in->req->complete = true;
-            learn_publish(in->req, r);
-        }
-    }
-    apr_brigade_cleanup(bb);
-    return APR_SUCCESS;
-}
-
 apr_status_t etag_in_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 {
     struct in_context *in = f->ctx;
@@ -482,19 +291,19 @@ apr_status_t etag_in_filter(ap_filter_t *f, apr_bucket_brigade *bb)
         in->req = ctx;
         in->held = apr_brigade_create(f->r->pool, f->c->bucket_alloc);
         if (start(f, in, bb, &status))
-            return in->state == IN_DROP && status == APR_SUCCESS ? drop(in, f->r, bb) : status;
+            return in->state == IN_DROP && status == APR_SUCCESS ? body_drop(in, f->r, bb) : status;
     }
     if (in->state == IN_HOLD) {
-        if (hold(f, in, bb, &status))
+        if (body_hold(f, in, bb, &status))
             return APR_SUCCESS;
         if (status != APR_SUCCESS || APR_BRIGADE_EMPTY(bb))
             return status;
     }
     switch (in->state) {
     case IN_STREAM:
-        return stream(f, in, bb);
+        return body_stream(f, in, bb);
     case IN_DROP:
-        return drop(in, f->r, bb);
+        return body_drop(in, f->r, bb);
     default:
         return ap_pass_brigade(f->next, bb);
     }

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mod_etag/body.h"
+
+#include <http_connection.h>
+#include <http_protocol.h>
+
+#include "mod_etag/learn.h"
+#include "mod_etag/tag.h"
+
+#define PASS_ON 65536 /* bytes collected in STREAM before they are passed on */
+
+/* --- HOLD --- */
+
+static bool overdue(const struct in_context *in)
+{
+    return apr_time_now() - in->begun >= in->req->dir->buffer_time;
+}
+
+/* Lets go of what was kept back: this response gets no tag of ours. */
+static apr_status_t release(ap_filter_t *f, struct in_context *in, const char *why)
+{
+    etag_verdict(f->r, "untagged", why);
+    in->state = in_learnable(in) ? IN_STREAM : IN_PASS;
+    return ap_pass_brigade(f->next, in->held);
+}
+
+/* Reads a bucket and hashes it. APR_EAGAIN: it would block (only with APR_NONBLOCK_READ). */
+static apr_status_t take(struct in_context *in, apr_bucket *b, apr_read_type_e how)
+{
+    const char *data;
+    apr_size_t n;
+    apr_status_t rv = apr_bucket_read(b, &data, &n, how);
+
+    if (rv != APR_SUCCESS)
+        return rv;
+    in->held_bytes += (apr_off_t)n;
+    return !in->digest || digest_update(in->digest, data, n) ? APR_SUCCESS : APR_EGENERAL;
+}
+
+/* The whole body lies in in->held and EOS has come. */
+static apr_status_t finish_held(ap_filter_t *f, struct in_context *in, apr_bucket *eos)
+{
+    uint8_t content[DIGEST_SIZE];
+    apr_status_t status;
+
+    in->state = IN_PASS;
+    APR_BUCKET_REMOVE(eos);
+    if (digest_final(in->digest, content) && in_tagged(f, in, content, &status)) {
+        apr_brigade_cleanup(in->held);
+        apr_bucket_destroy(eos);
+        return status;
+    }
+    APR_BRIGADE_INSERT_TAIL(in->held, eos);
+    return ap_pass_brigade(f->next, in->held);
+}
+
+/* True while the body is still held; false when the state changed and *status says how it went. */
+bool body_hold(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb, apr_status_t *status)
+{
+    while (!APR_BRIGADE_EMPTY(bb)) {
+        apr_bucket *b = APR_BRIGADE_FIRST(bb);
+
+        if (APR_BUCKET_IS_EOS(b)) {
+            *status = finish_held(f, in, b);
+            return false;
+        }
+        if (AP_BUCKET_IS_ERROR(b) || AP_BUCKET_IS_EOC(b)) {
+            /* Half a body: its digest would be a lie. */
+            etag_verdict(f->r, "untagged", "incomplete");
+            in->state = IN_PASS;
+            *status = ap_pass_brigade(f->next, in->held);
+            return false;
+        }
+        if (APR_BUCKET_IS_FLUSH(b)) {
+            /* Proxies flush whenever a read would block; that alone does not mean streaming. */
+            apr_bucket_delete(b);
+            if (overdue(in)) {
+                APR_BRIGADE_INSERT_TAIL(in->held, apr_bucket_flush_create(f->c->bucket_alloc));
+                *status = release(f, in, "longer than ETagBufferTime");
+                return false;
+            }
+            continue;
+        }
+        if (!APR_BUCKET_IS_METADATA(b)) {
+            apr_status_t rv = take(in, b, APR_NONBLOCK_READ);
+            if (APR_STATUS_IS_EAGAIN(rv)) {
+                if (overdue(in)) {
+                    APR_BRIGADE_INSERT_TAIL(in->held, apr_bucket_flush_create(f->c->bucket_alloc));
+                    *status = release(f, in, "longer than ETagBufferTime");
+                    return false;
+                }
+                rv = take(in, b, APR_BLOCK_READ);
+            }
+            if (rv != APR_SUCCESS) {
+                in->state = IN_PASS;
+                *status = rv;
+                return false;
+            }
+        }
+        apr_bucket_setaside(b, f->r->pool);
+        APR_BUCKET_REMOVE(b);
+        APR_BRIGADE_INSERT_TAIL(in->held, b);
+        if (in->held_bytes > in->req->dir->buffer_limit) {
+            *status = release(f, in, "longer than ETagBufferLimit");
+            return false;
+        }
+    }
+    return true;
+}
+
+/* --- STREAM --- */
+
+static void finish_stream(struct in_context *in, request_rec *r)
+{
+    struct etag_request *ctx = in->req;
+    uint8_t content[DIGEST_SIZE];
+
+    if (in->digest) {
+        ctx->learn = digest_final(in->digest, content) &&
+                     tag_from_content(ctx, r, ENTRY_DIGEST, span_of((const char *)content, sizeof content), false);
+        ctx->streamed = true;
+    }
+    ctx->complete = true;
+}
+
+/* Passes bb on in pieces; what is read to be hashed is never collected beyond PASS_ON. */
+apr_status_t body_stream(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb)
+{
+    apr_status_t rv = APR_SUCCESS;
+
+    in->held_bytes = 0;
+    while (!APR_BRIGADE_EMPTY(bb)) {
+        apr_bucket *b = APR_BRIGADE_FIRST(bb);
+
+        if (AP_BUCKET_IS_ERROR(b) || AP_BUCKET_IS_EOC(b)) {
+            in->req->learn = false;
+            in->state = IN_PASS;
+            break;
+        }
+        if (APR_BUCKET_IS_EOS(b)) {
+            finish_stream(in, f->r);
+            in->state = IN_PASS;
+            break;
+        }
+        if (!APR_BUCKET_IS_METADATA(b) && in->digest) {
+            rv = take(in, b, APR_NONBLOCK_READ);
+            if (APR_STATUS_IS_EAGAIN(rv)) {
+                APR_BRIGADE_INSERT_TAIL(in->held, apr_bucket_flush_create(f->c->bucket_alloc));
+                rv = ap_pass_brigade(f->next, in->held);
+                if (rv == APR_SUCCESS)
+                    rv = take(in, b, APR_BLOCK_READ);
+            }
+            if (rv != APR_SUCCESS) {
+                in->req->learn = false;
+                in->state = IN_PASS;
+                return rv;
+            }
+        }
+        APR_BUCKET_REMOVE(b);
+        APR_BRIGADE_INSERT_TAIL(in->held, b);
+        if (in->held_bytes > PASS_ON) {
+            in->held_bytes = 0;
+            if ((rv = ap_pass_brigade(f->next, in->held)) != APR_SUCCESS)
+                return rv;
+        }
+    }
+    APR_BRIGADE_CONCAT(in->held, bb);
+    return ap_pass_brigade(f->next, in->held);
+}
+
+/* --- DROP --- */
+
+/* A 304 went out while the handler goes on producing the 200. When that ends complete, its tag is
+ * still worth learning. */
+apr_status_t body_drop(struct in_context *in, request_rec *r, apr_bucket_brigade *bb)
+{
+    for (apr_bucket *b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb); b = APR_BUCKET_NEXT(b)) {
+        if (AP_BUCKET_IS_ERROR(b) || AP_BUCKET_IS_EOC(b))
+            in->req->learn = false;
+        if (APR_BUCKET_IS_EOS(b) && in->req->learn && !in->req->complete) {
+            in->req->complete = true;
+            learn_publish(in->req, r);
+        }
+    }
+    apr_brigade_cleanup(bb);
+    return APR_SUCCESS;
+}
