@@ -20,7 +20,7 @@ static bool overdue(const struct in_context *in)
 static apr_status_t release(ap_filter_t *f, struct in_context *in, const char *why)
 {
     etag_verdict(f->r, "untagged", why);
-    in->state = in_learnable(in) ? IN_STREAM : IN_PASS;
+    in->state = in->req->learn ? IN_STREAM : IN_PASS;
     return ap_pass_brigade(f->next, in->held);
 }
 
@@ -67,6 +67,7 @@ bool body_hold(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb, ap
         if (AP_BUCKET_IS_ERROR(b) || AP_BUCKET_IS_EOC(b)) {
             /* Half a body: its digest would be a lie. */
             etag_verdict(f->r, "untagged", "incomplete");
+            in->req->learn = false;
             in->state = IN_PASS;
             *status = ap_pass_brigade(f->next, in->held);
             return false;
@@ -116,7 +117,7 @@ static void finish_stream(struct in_context *in, request_rec *r)
     uint8_t content[DIGEST_SIZE];
 
     if (in->digest) {
-        ctx->learn = digest_final(in->digest, content) &&
+        ctx->learn = ctx->learn && digest_final(in->digest, content) &&
                      tag_from_content(ctx, r, ENTRY_DIGEST, span_of((const char *)content, sizeof content), false);
         ctx->streamed = true;
     }

@@ -30,9 +30,6 @@ struct in_context {
 /* ETagEngine On: the response may be changed. */
 bool in_acts(const struct in_context *in);
 
-/* What this response teaches may be published. */
-bool in_learnable(const struct in_context *in);
-
 /* The tag of a complete body is known and nothing of the response was sent: sets headers and answers
  * 304 or 412 instead where the preconditions say so. True when it did; *status is then the result. */
 bool in_tagged(ap_filter_t *f, struct in_context *in, const uint8_t content[DIGEST_SIZE], apr_status_t *status);

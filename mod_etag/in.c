@@ -27,9 +27,14 @@ bool in_acts(const struct in_context *in)
     return in->req->dir->engine == ETAG_ENGINE_ON;
 }
 
-bool in_learnable(const struct in_context *in)
+/* Whether what this response teaches may be published, decided before other filters add their headers:
+ * those run again on a replayed 304. */
+static void begin_learning(struct in_context *in, request_rec *r)
 {
-    return in_acts(in) && in->req->dir->early && in->req->keyed && in->req->snapshot.generation != 0;
+    struct etag_request *ctx = in->req;
+
+    ctx->learn = in_acts(in) && ctx->dir->early && ctx->keyed && ctx->snapshot.generation != 0 && !r->header_only &&
+                 learn_capsule(ctx, r);
 }
 
 /* --- headers of the response --- */
@@ -115,9 +120,6 @@ bool in_tagged(ap_filter_t *f, struct in_context *in, const uint8_t content[DIGE
     set_etag(ctx, r);
     ap_set_accept_ranges(r);
     ctx->complete = true;
-    ctx->learn = in_learnable(in);
-    if (ctx->learn)
-        learn_capsule(ctx, r);
     return precluded(f, in, last_modified(r), status);
 }
 
@@ -183,11 +185,8 @@ static bool tagged_by_headers(ap_filter_t *f, struct in_context *in, apr_status_
     if (!in_acts(in))
         return false;
     set_etag(in->req, r);
-    if (in_learnable(in) && !r->header_only) {
-        learn_capsule(in->req, r);
-        in->req->learn = true;
+    if (in->req->learn)
         in->state = IN_STREAM;
-    }
     return precluded(f, in, last_modified(r), status);
 }
 
@@ -229,7 +228,7 @@ static enum in_state digest_state(struct in_context *in, request_rec *r)
     apr_pool_cleanup_register(r->pool, in->digest, free_digest, apr_pool_cleanup_null);
     if (length && apr_atoi64(length) > in->req->dir->buffer_limit) {
         etag_verdict(r, "untagged", "longer than ETagBufferLimit");
-        return in_learnable(in) ? IN_STREAM : IN_PASS;
+        return in->req->learn ? IN_STREAM : IN_PASS;
     }
     in->begun = apr_time_now();
     return IN_HOLD;
@@ -258,6 +257,7 @@ static bool start(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb,
     if (ctx->file && in_acts(in))
         unset_etag(r); /* core's: a filter has changed the file's bytes */
     ctx->coded_in = request_response_header(r, "Content-Encoding");
+    begin_learning(in, r);
     for (size_t i = 0; i < ETAG_SOURCES && ctx->dir->source[i]; i++) {
         switch (ctx->dir->source[i]) {
         case ETAG_SOURCE_UPSTREAM:

@@ -43,7 +43,7 @@ static bool keep_expires(struct etag_request *ctx, request_rec *r)
     return capsule_add(ctx->capsule, &ctx->capsule_n, SPAN_LITERAL(EXPIRES_DELTA), span_str(delta));
 }
 
-void learn_capsule(struct etag_request *ctx, request_rec *r)
+bool learn_capsule(struct etag_request *ctx, request_rec *r)
 {
     bool fits = true;
 
@@ -56,8 +56,7 @@ void learn_capsule(struct etag_request *ctx, request_rec *r)
     if (fits && r->content_type)
         fits = capsule_add(ctx->capsule, &ctx->capsule_n, SPAN_LITERAL("Content-Type"), span_str(r->content_type));
     /* A 304 without a header that the 200 had would be wrong: then the response is not learned. */
-    if (!fits || !keep_expires(ctx, r))
-        ctx->learn = false;
+    return fits && keep_expires(ctx, r);
 }
 
 void learn_replay(request_rec *r, const char *capsule, size_t n)

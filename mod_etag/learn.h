@@ -9,8 +9,9 @@
 #include "mod_etag/mod_etag.h"
 
 /* Fills ctx->capsule from the response's headers as they are now: called in ETAG_IN, before mod_expires
- * and mod_headers add theirs, because those run again on a replayed 304. */
-void learn_capsule(struct etag_request *ctx, request_rec *r);
+ * and mod_headers add theirs, because those run again on a replayed 304. False when they do not fit: then
+ * the response is not learned. */
+bool learn_capsule(struct etag_request *ctx, request_rec *r);
 
 /* Puts the capsule's lines on a 304 about to be emitted. */
 void learn_replay(request_rec *r, const char *capsule, size_t n);
