@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mod_etag/body.h"
 
+#include <apr_strings.h>
 #include <http_connection.h>
 #include <http_protocol.h>
 
@@ -34,7 +35,15 @@ static apr_status_t take(struct in_context *in, apr_bucket *b, apr_read_type_e h
     if (rv != APR_SUCCESS)
         return rv;
     in->held_bytes += (apr_off_t)n;
+    in->body_bytes += (apr_off_t)n;
     return !in->digest || digest_update(in->digest, data, n) ? APR_SUCCESS : APR_EGENERAL;
+}
+
+/* A script that dies leaves no error bucket, but less than the length it announced. */
+static bool as_long_as_announced(const struct in_context *in, request_rec *r)
+{
+    const char *length = request_response_header(r, "Content-Length");
+    return !length || apr_atoi64(length) == in->body_bytes;
 }
 
 /* The whole body lies in in->held and EOS has come. */
@@ -45,7 +54,9 @@ static apr_status_t finish_held(ap_filter_t *f, struct in_context *in, apr_bucke
 
     in->state = IN_PASS;
     APR_BUCKET_REMOVE(eos);
-    if (digest_final(in->digest, content) && in_tagged(f, in, content, &status)) {
+    if (!as_long_as_announced(in, f->r))
+        in->req->learn = false;
+    else if (digest_final(in->digest, content) && in_tagged(f, in, content, &status)) {
         apr_brigade_cleanup(in->held);
         apr_bucket_destroy(eos);
         return status;
@@ -117,7 +128,7 @@ static void finish_stream(struct in_context *in, request_rec *r)
     uint8_t content[DIGEST_SIZE];
 
     if (in->digest) {
-        ctx->learn = ctx->learn && digest_final(in->digest, content) &&
+        ctx->learn = ctx->learn && as_long_as_announced(in, r) && digest_final(in->digest, content) &&
                      tag_from_content(ctx, r, ENTRY_DIGEST, span_of((const char *)content, sizeof content), false);
         ctx->streamed = true;
     }

@@ -22,7 +22,8 @@ struct in_context {
     struct etag_request *req;
     enum in_state state;
     apr_bucket_brigade *held; /* HOLD: what is kept back; STREAM: what is about to be passed */
-    apr_off_t held_bytes;
+    apr_off_t held_bytes; /* in held */
+    apr_off_t body_bytes; /* read so far */
     apr_time_t begun;
     struct digest *digest; /* the body's own: other requests' filters may run on this thread between calls */
 };
