@@ -26,6 +26,10 @@ void node_child_init(apr_pool_t *p, server_rec *s);
  * due: one thread tries, at most every 200 ms (jittered), within budget_ns; the others go on without. */
 struct node_hold *node_hold(apr_pool_t *p, int64_t *budget_ns);
 
+/* The mapped table, for self-validating records (TABLE_SELF) alone: also while nothing else in it may be
+ * believed. Never talks to etagd. NULL when none is mapped. */
+struct node_hold *node_hold_files(apr_pool_t *p);
+
 /* The table behind a hold. */
 const struct table *node_table(const struct node_hold *hold);
 
@@ -38,6 +42,8 @@ struct redisReply *node_call(apr_pool_t *p, int argc, const struct span *argv, i
 
 /* True when the reply is the integer 1. */
 bool node_reply_true(const struct redisReply *reply);
+/* True when the reply says that the command was carried out: a status or a string. */
+bool node_reply_done(const struct redisReply *reply);
 /* True when the reply is an error that begins with this word; *rest is what follows it. */
 bool node_reply_error(const struct redisReply *reply, const char *word, const char **rest);
 
