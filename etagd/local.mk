@@ -13,6 +13,7 @@ etagd_libetag_la_SOURCES = \
 	etagd/lib/key.c etagd/lib/key.h \
 	etagd/lib/scope.c etagd/lib/scope.h \
 	etagd/lib/entry.c etagd/lib/entry.h \
+	etagd/lib/file_identity.c etagd/lib/file_identity.h \
 	etagd/lib/siphash.h etagd/lib/table_word.h \
 	etagd/lib/table.c etagd/lib/table.h \
 	etagd/lib/proto.c etagd/lib/proto.h \

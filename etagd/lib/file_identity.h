@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The identity of a file's content, under which its digest is kept: as long as the identity is the same,
+ * so are the bytes. httpd and etagd make it with the same code, so that one can check the other.
+ *
+ *   file:BOOT:MNT.MAJOR.MINOR.INODE.SIZE.MTIME.MTIME_NS.CTIME.CTIME_NS[.MINUTE]
+ *
+ * BOOT is the kernel's boot id, the numbers are in lower-case hexadecimal without leading zeros; MNT is the
+ * mount id, 0 where the kernel has none. Times of a file change with a coarse clock, so a digest may be
+ * kept only when the identity was settled before hashing began, and is equal afterwards. MINUTE (of
+ * CLOCK_BOOTTIME) stands only where stat cannot be trusted to show every change (squashfs and erofs images
+ * that are replaced, FUSE, 9p, network file systems): such an identity is over when the minute is.
+ * Any thread.
+ */
+#ifndef ETAG_LIB_FILE_IDENTITY_H
+#define ETAG_LIB_FILE_IDENTITY_H
+
+#include <stdint.h>
+
+#include "etagd/lib/span.h"
+
+#define FILE_IDENTITY_SIZE 224 /* room for the text and a NUL */
+
+struct file_identity {
+    char text[FILE_IDENTITY_SIZE];
+    size_t n;
+    uint64_t size;    /* bytes */
+    int64_t mtime_s;  /* seconds since 1970 */
+    bool settled;     /* ctime is at least two seconds old */
+    bool trusted;     /* no MINUTE: the identity holds as long as stat says the same */
+};
+
+/* Of an open file (fd >= 0; path may be NULL), else of the file that path names. One system call once the
+ * file system is known. False for what is no regular file, cannot be examined, or has no boot id. */
+bool file_identity_get(struct file_identity *out, int fd, const char *path);
+
+static inline bool file_identity_eq(const struct file_identity *a, const struct file_identity *b)
+{
+    return span_eq(span_of(a->text, a->n), span_of(b->text, b->n));
+}
+
+#endif
