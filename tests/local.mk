@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Unit tests (cmocka), one program per source file; tests/run.py runs them, the guards and pytest.
 TEST_CFLAGS = $(ETAG_CFLAGS) $(LIBEVENT_CFLAGS) $(CMOCKA_CFLAGS)
 TEST_LDADD = etagd/libetagd.la $(CMOCKA_LIBS)
@@ -60,3 +61,18 @@ tests_fuzz_table_corrupt_LDADD = $(TEST_LDADD)
 EXTRA_PROGRAMS += tests/bench/table_lookup
 tests_bench_table_lookup_CFLAGS = $(TEST_CFLAGS)
 tests_bench_table_lookup_LDADD = $(TEST_LDADD)
+
+# What runs them. The GNUmakefile in front builds the tree for the sanitizers and installs what is missing.
+TEST_RUN = ETAG_BUILD=$(abs_top_builddir) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) $(top_srcdir)/tests
+ASAN_TREE = $(wildcard $(abs_top_srcdir)/build/asan)
+
+.PHONY: programs check-long demo bench
+programs: all $(check_PROGRAMS)
+check-local:
+	@$(TEST_RUN)/run.py $(addprefix --asan=,$(ASAN_TREE)) $(TESTFLAGS)
+check-long: programs
+	@$(TEST_RUN)/run.py --long $(addprefix --asan=,$(ASAN_TREE)) $(TESTFLAGS)
+demo: all
+	@$(TEST_RUN)/demo/demo.py
+bench: all $(EXTRA_PROGRAMS)
+	@$(TEST_RUN)/bench/bench.py

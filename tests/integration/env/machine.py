@@ -12,7 +12,7 @@ from pathlib import Path
 
 SOURCE = Path(__file__).resolve().parents[3]
 BUILD = Path(os.environ.get("ETAG_BUILD", SOURCE))
-ETAGD = BUILD / "etagd" / "etagd"
+ETAGD = Path(os.environ.get("ETAG_ETAGD", BUILD / "etagd" / "etagd"))  # another one: under sanitizers
 MODULE = BUILD / "mod_etag" / ".libs" / "mod_etag.so"
 
 # Below the kernel's ephemeral range, so that no outgoing connection takes a port between our probe

@@ -1,0 +1,9 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Test programs that end by themselves with a status: arguments in make check, and in make check-long."""
+PROGRAMS = {
+    "tests/stress/table_stress": (["6"], ["300"]),
+    "tests/stress/table_step": ([], ["all"]),
+    "tests/fuzz/table_corrupt": ([], ["20000000"]),
+}
+# Those the sanitizers see too.
+SANITIZED = ("tests/fuzz/table_corrupt",)

@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs every test: guards, unit programs, stress and fuzz programs, pytest.
+
+    tests/run.py [--long] [--asan FOLDER] [--only STAGE] [pytest arguments...]
+
+make check and make check-long call it; ETAG_BUILD names the build tree (default: the source tree).
+With --asan, unit and fuzz programs and the daemon's integration tests run once more under
+AddressSanitizer and UndefinedBehaviorSanitizer. The last line is "N passed, N failed, N skipped"; the
+exit status is 1 when anything failed or nothing ran.
+"""
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import results
+from guard import guards
+from programs import PROGRAMS, SANITIZED
+from results import FAILED, PASSED, SKIPPED, Result
+
+SOURCE = Path(__file__).resolve().parents[1]
+BUILD = Path(os.environ.get("ETAG_BUILD", SOURCE)).resolve()
+STAGES = ("guards", "unit", "long", "asan", "integration")
+UNIT_TIMEOUT, LONG_TIMEOUT, PYTEST_TIMEOUT = 120, 3600, 7200
+
+SANITIZERS = {
+    "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:strict_string_checks=1",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+}
+
+
+def run(argv, timeout, environ=None, cwd=None):
+    """(status, output) of a command; a timeout is a failure with whatever was printed."""
+    env = dict(os.environ, **(environ or {}))
+    done = subprocess.Popen([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=cwd, env=env,
+                            stdin=subprocess.DEVNULL, start_new_session=True)
+    try:
+        output, _ = done.communicate(timeout=timeout)
+        status = done.returncode
+    except subprocess.TimeoutExpired:
+        os.killpg(done.pid, 9)
+        output, _ = done.communicate()
+        status = f"none after {timeout} s"
+    return status, output.decode(errors="replace")
+
+
+def program(tree, name):
+    """The built program, or a failure that says how to build it."""
+    path = tree / name
+    if path.is_file():
+        return path, []
+    return None, [Result(name, FAILED, f"{path} is not built: make -C {tree} programs")]
+
+
+def unit(tree, label="", environ=None):
+    found = []
+    for source in sorted((SOURCE / "tests" / "unit").glob("test_*.c")):
+        name = f"tests/unit/{source.stem}"
+        path, missing = program(tree, name)
+        found += missing
+        if path:
+            env = {"CMOCKA_MESSAGE_OUTPUT": "TAP", **(environ or {})}
+            status, output = run([path], UNIT_TIMEOUT, env)
+            found += results.from_tap(label + source.stem, output, status)
+    return found or [Result("unit", FAILED, "no tests/unit/test_*.c")]
+
+
+def standalone(tree, names, long, label="", environ=None):
+    found = []
+    for name in names:
+        path, missing = program(tree, name)
+        found += missing
+        if path:
+            status, output = run([path, *PROGRAMS[name][long]], LONG_TIMEOUT, environ)
+            found.append(Result(label + name, PASSED if status == 0 else FAILED, f"status {status}\n{output}"))
+    return found
+
+
+def pytest_python():
+    """A Python that has pytest: ours, or the system's."""
+    for python in (sys.executable, "/usr/bin/python3", "python3"):
+        if run([python, "-c", "import pytest"], 60)[0] == 0:
+            return python
+    return None
+
+
+def integration(long, more, label="", environ=None):
+    python = pytest_python()
+    if python is None:
+        return [Result("pytest", FAILED, "no python3 here has pytest (Debian: python3-pytest)")]
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        argv = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}",
+                "-o", "junit_logging=all", *(["--long", "--mpm=all"] if long else []), *more]
+        env = {"ETAG_BUILD": str(BUILD), "PYTHONDONTWRITEBYTECODE": "1", **(environ or {})}
+        status, output = run(argv, PYTEST_TIMEOUT, env, SOURCE / "tests" / "integration")
+        found = results.from_junit(report, output, status)
+    for result in found:
+        result.name = label + result.name
+    return found
+
+
+def sanitized(tree, long):
+    if tree is None:
+        return [Result("sanitizers", SKIPPED, "no tree built with --enable-sanitizers was given (--asan)")]
+    found = unit(tree, "asan ", SANITIZERS) + standalone(tree, SANITIZED, False, "asan ", SANITIZERS)
+    daemon, missing = program(tree, "etagd/etagd")
+    if daemon:
+        chosen = [] if long else ["-k", "smoke or etagd or resp or redis or coherence"]
+        found += integration(False, chosen, "asan ", {"ETAG_ETAGD": str(daemon), **SANITIZERS})
+    return found + missing
+
+
+def report(name, found, seconds):
+    counts = {o: sum(r.outcome == o for r in found) for o in (PASSED, FAILED, SKIPPED)}
+    told = ", ".join(f"{n} {o}" for o, n in counts.items() if n)
+    print(f"{name}: {told} in {seconds:.1f} s", flush=True)
+    for r in found:
+        if r.outcome != PASSED:
+            print(f"  {r.outcome}: {r.name}" + (f": {r.text}" if r.outcome == SKIPPED else ""), flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--long", action="store_true")
+    parser.add_argument("--asan", type=Path)
+    parser.add_argument("--only", choices=STAGES, action="append")
+    options, more = parser.parse_known_args()
+    stages = {
+        "guards": guards.run,
+        "unit": lambda: unit(BUILD),
+        "long": lambda: standalone(BUILD, PROGRAMS, options.long),
+        "asan": lambda: sanitized(options.asan and options.asan.resolve(), options.long),
+        "integration": lambda: integration(options.long, more),
+    }
+    found = []
+    for name in options.only or STAGES:
+        begun = time.monotonic()
+        part = stages[name]()
+        report(name, part, time.monotonic() - begun)
+        found += part
+    for r in found:
+        if r.outcome == FAILED:
+            print(f"\n--- failed: {r.name}\n{r.text.rstrip()}")
+    passed, failed, skipped = (sum(r.outcome == o for r in found) for o in (PASSED, FAILED, SKIPPED))
+    print(f"\n{passed} passed, {failed} failed, {skipped} skipped", flush=True)
+    return 1 if failed or not passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
