@@ -87,11 +87,12 @@ int key_next_byte(struct span *s)
 }
 
 /* Refuses what leaves in doubt which resource is meant: escapes that are none, "." and ".." also when
- * encoded, and the characters that end a path. */
-static bool path_is_plain(struct span path)
+ * encoded, and the characters that end a path. *runs: a slash follows a slash. */
+static bool path_is_plain(struct span path, bool *runs)
 {
-    size_t dots = 0, length = 0; /* of the current segment */
+    size_t dots = 0, length = 1; /* of the current segment; the one before the first slash is not empty */
 
+    *runs = false;
     if (path.n == 0 || path.p[0] != '/')
         return false;
     while (path.n) {
@@ -103,6 +104,7 @@ static bool path_is_plain(struct span path)
         if (c == '/') {
             if (length && length == dots)
                 return false;
+            *runs = *runs || length == 0;
             dots = length = 0;
             continue;
         }
@@ -248,10 +250,11 @@ static enum key_error build(struct builder *b, const struct key_parts *parts, bo
 {
     enum key_error e = put_origin(b, parts);
     size_t path_end;
+    bool runs;
 
     if (e)
         return e;
-    if (!path_is_plain(parts->path) || (parts->query.n && memchr(parts->query.p, '#', parts->query.n)))
+    if (!path_is_plain(parts->path, &runs) || (parts->query.n && memchr(parts->query.p, '#', parts->query.n)))
         return KEY_BAD_PATH;
     put_encoded(b, parts->path);
     if (b->digest || b->failed)
@@ -264,7 +267,7 @@ static enum key_error build(struct builder *b, const struct key_parts *parts, bo
      * key would be that of another. */
     if (b->digest || (from_request && b->at > path_end + SHORT_TAIL && b->at >= SHORT_KEEP + SHORT_TAIL &&
                       key_is_shortened(span_of(b->key->text, b->at))))
-        return builder_shorten(b, path_end);
+        return runs ? KEY_TOO_LONG : builder_shorten(b, path_end);
     return KEY_OK;
 }
 

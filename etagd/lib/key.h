@@ -14,8 +14,8 @@
  * key: which resource it names depends on who resolves it.
  *
  * A key over KEY_MAX bytes keeps its first 200 bytes, or more where the path and its "?" are longer,
- * then "~" and the hexadecimal SHA-256 of the whole; when the path itself leaves no room for that,
- * there is no key. A request that only looks like a shortened key is shortened as well, so the two
+ * then "~" and the hexadecimal SHA-256 of the whole; when the path itself leaves no room for that, or
+ * has "//" in it (then its length says nothing, see scope.h), there is no key. A request that only looks like a shortened key is shortened as well, so the two
  * cannot be confused. Log, scopes and claims use the key without its scheme.
  */
 #ifndef ETAG_LIB_KEY_H

@@ -5,6 +5,10 @@
 
 #define SETTLE_MAX_MS 86400000u /* a day; more is a typo */
 
+/* A byte of a text stands for at most three of a key, and neither a scheme nor a default port is longer
+ * than the rest: a text up to this length stands for no key that was shortened. */
+#define NEVER_SHORTENED ((KEY_MAX - 16u) / 3)
+
 /* A resource as scopes name it. The text begins with a place for the letter, so that each scope of the
  * path is a front part of it. Every spelling of a path ends as the same text: escapes are decoded, runs
  * of slashes are one, and only what could be mistaken is encoded again. Two resources may share a text:
@@ -16,7 +20,7 @@ struct resource {
     size_t path; /* end of the path */
     size_t n; /* end of the query, or of the path when there is none or it did not fit */
     bool has_query;
-    bool query_open; /* the query is a digest or did not fit: it stands for any query of the path */
+    bool query_open; /* a record's key may hold the query as a digest: only the path is sure */
 };
 
 static bool append_encoded(struct resource *r, unsigned char c)
@@ -107,7 +111,7 @@ static bool resource_parse(struct resource *r, struct span url)
     query = span_of(text.p + question + 1, text.n - question - 1);
     if (!append_query(r, query))
         r->n = r->path;
-    r->query_open = r->n == r->path || key_is_shortened(query);
+    r->query_open = r->n == r->path || r->n > NEVER_SHORTENED || key_is_shortened(query);
     return true;
 }
 

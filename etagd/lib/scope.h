@@ -16,8 +16,8 @@
  *    h/a itself, h/a?q and everything below h/a/. Paths are followed to SCOPE_DEPTH segments; a deeper
  *    prefix is widened to that depth, a prefix of no segment to the host. A query behind a prefix is
  *    dropped.
- *  - "url h/p" covers every query of p; so does a query that is too long or looks like the digest of a
- *    shortened key. A last segment "*" makes url and prefix the prefix before it.
+ *  - "url h/p" covers every query of p; so does an h/p?q over a third of KEY_MAX, or one that looks
+ *    like a shortened key, because other spellings of it may have a shortened key. A last segment "*" makes url and prefix the prefix before it.
  *  - More scopes than SCOPE_MAX: the tags that do not fit are replaced by the scope "T*", which every
  *    invalidation of a tag or group names as well; nothing is dropped.
  *  - Any other field, an argument that does not parse (no host, a "." segment, a control character, a

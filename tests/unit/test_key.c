@@ -286,6 +286,27 @@ static void test_long_path(void **state)
     }
 }
 
+/* Runs of slashes make a path as long as one likes: such a URL is never shortened. */
+static void test_long_runs(void **state)
+{
+    static const char *const paths[] = {"/a//b", "//", "/a/%2f", "/a%2F%2Fb", "//a"};
+    char query[2000];
+    struct key_parts parts = {.scheme = SPAN_LITERAL("https"), .host = SPAN_LITERAL("h"), .has_query = true};
+    struct key key;
+
+    (void)state;
+    memset(query, 'q', sizeof(query));
+    for (size_t i = 0; i < COUNT(paths); i++) {
+        parts.path = span_str(paths[i]);
+        parts.query = span_of(query, 500);
+        assert_int_equal(key_build(&key, &parts), KEY_OK);
+        parts.query = span_of(query, sizeof(query));
+        assert_int_equal(key_build(&key, &parts), KEY_TOO_LONG);
+    }
+    parts.path = SPAN_LITERAL("/a/b/");
+    assert_int_equal(key_build(&key, &parts), KEY_OK);
+}
+
 /* A path alone may fill the key, but not pass it. */
 static void test_path_alone(void **state)
 {
@@ -426,10 +447,10 @@ static void test_error_texts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_build),        cmocka_unit_test(test_ignore),    cmocka_unit_test(test_long_query),
-        cmocka_unit_test(test_every_length), cmocka_unit_test(test_long_path), cmocka_unit_test(test_path_alone),
-        cmocka_unit_test(test_lookalike),    cmocka_unit_test(test_from_url),  cmocka_unit_test(test_nul_in_url),
-        cmocka_unit_test(test_error_texts),
+        cmocka_unit_test(test_build),        cmocka_unit_test(test_ignore),      cmocka_unit_test(test_long_query),
+        cmocka_unit_test(test_every_length), cmocka_unit_test(test_long_path),   cmocka_unit_test(test_path_alone),
+        cmocka_unit_test(test_long_runs),    cmocka_unit_test(test_lookalike),   cmocka_unit_test(test_from_url),
+        cmocka_unit_test(test_nul_in_url),   cmocka_unit_test(test_error_texts),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
