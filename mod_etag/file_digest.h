@@ -3,11 +3,9 @@
  * Content digests of files, cached by stat identity: in the node's table (self-validating records,
  * true with or without a lease) and, while there is no table, in a small cache of the process.
  *
- * Identity: boot id, mount id, device, inode, size, mtime and ctime in nanoseconds, as text (the form
- * is normative in docs/protocol.md and checked again by etagd). A digest is kept only when ctime and
- * mtime were at least 2 s old when hashing began and stat is equal afterwards (coarse kernel clocks);
- * otherwise it serves this response alone. File systems whose stat cannot be trusted
- * (squashfs, erofs, FUSE, 9p, NFS by statfs type) keep a digest for at most 60 s.
+ * The identity is etagd/lib/file_identity.h's. A digest is kept only when ctime was at least 2 s old when
+ * hashing began and stat is equal afterwards (coarse kernel clocks); otherwise it serves this response
+ * alone. Where stat cannot be trusted (squashfs, FUSE, NFS and the like) it is kept for at most 60 s.
  */
 #ifndef MOD_ETAG_FILE_DIGEST_H
 #define MOD_ETAG_FILE_DIGEST_H

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # The httpd module: glue over libetag. httpd's headers do not compile with -Wconversion.
 module_LTLIBRARIES = mod_etag/mod_etag.la
 
@@ -14,6 +15,7 @@ mod_etag_mod_etag_la_SOURCES = \
 	mod_etag/variant.c mod_etag/variant.h \
 	mod_etag/credentials.c \
 	mod_etag/file_digest.c mod_etag/file_digest.h \
+	mod_etag/digest_cache.c mod_etag/digest_cache.h \
 	mod_etag/hash.c mod_etag/hash.h \
 	mod_etag/early.c mod_etag/early.h \
 	mod_etag/tag.c mod_etag/tag.h \

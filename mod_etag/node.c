@@ -7,6 +7,7 @@
 #include <apr_strings.h>
 #include <http_log.h>
 
+#include "etagd/lib/file_identity.h"
 #include "mod_etag/node_private.h"
 #include "mod_etag/shared.h"
 
@@ -306,6 +307,7 @@ static apr_status_t let_go(void *unused)
 apr_status_t node_post_config(apr_pool_t *p, server_rec *s)
 {
     announce_collect(p, s);
+    file_identity_prepare(); /* ChrootDir takes /proc away from the children */
     return shared_create(s);
 }
 

@@ -32,6 +32,12 @@ static void read_boot_id(void)
     close(fd);
 }
 
+void file_identity_prepare(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, read_boot_id);
+}
+
 /* --- file systems --- */
 
 /* Whose stat need not change when the content does: an image mounted in another's place has equal inodes
@@ -128,6 +134,7 @@ static void write_text(struct file_identity *out, const struct statx *st, uint64
     for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
         p = put_hex(p, numbers[i]);
     out->text[5 + BOOT_ID_SIZE] = ':';
+    out->stat_n = (size_t)(p - out->text);
     if (!out->trusted) {
         clock_gettime(CLOCK_BOOTTIME, &now);
         p = put_hex(p, (uint64_t)now.tv_sec / UNTRUSTED_S);
@@ -140,11 +147,10 @@ _Static_assert(5 + BOOT_ID_SIZE + 10 * 17 < FILE_IDENTITY_SIZE, "ten numbers of 
 
 bool file_identity_get(struct file_identity *out, int fd, const char *path)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct timespec now;
     struct statx st;
 
-    pthread_once(&once, read_boot_id);
+    file_identity_prepare();
     out->n = 0;
     if (!have_boot_id ||
         statx(fd >= 0 ? fd : AT_FDCWD, fd >= 0 ? "" : path, fd >= 0 ? AT_EMPTY_PATH : 0,

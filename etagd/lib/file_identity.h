@@ -24,19 +24,24 @@
 struct file_identity {
     char text[FILE_IDENTITY_SIZE];
     size_t n;
-    uint64_t size;    /* bytes */
-    int64_t mtime_s;  /* seconds since 1970 */
-    bool settled;     /* ctime is at least two seconds old */
-    bool trusted;     /* no MINUTE: the identity holds as long as stat says the same */
+    size_t stat_n; /* length of the text without MINUTE */
+    uint64_t size; /* bytes */
+    int64_t mtime_s; /* seconds since 1970 */
+    bool settled; /* ctime is at least two seconds old */
+    bool trusted; /* no MINUTE: the identity holds as long as stat says the same */
 };
 
 /* Of an open file (fd >= 0; path may be NULL), else of the file that path names. One system call once the
  * file system is known. False for what is no regular file, cannot be examined, or has no boot id. */
 bool file_identity_get(struct file_identity *out, int fd, const char *path);
 
-static inline bool file_identity_eq(const struct file_identity *a, const struct file_identity *b)
+/* Reads the boot id now: for a process that may lose sight of /proc (chroot). Not needed otherwise. */
+void file_identity_prepare(void);
+
+/* Whether stat says the same, whatever minute it is. */
+static inline bool file_identity_unchanged(const struct file_identity *a, const struct file_identity *b)
 {
-    return span_eq(span_of(a->text, a->n), span_of(b->text, b->n));
+    return span_eq(span_of(a->text, a->stat_n), span_of(b->text, b->stat_n));
 }
 
 #endif
