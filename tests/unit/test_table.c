@@ -488,6 +488,33 @@ static void eviction_keeps_the_books(void **state)
     assert_true(stats.reinserted > 0);
 }
 
+/* Records so short that the index fills before the rings: neighbours move, then victims leave. */
+static void a_full_index_keeps_the_books(void **state)
+{
+    enum { KEYS = 60000 };
+    const struct entry e = { ENTRY_NAMES, 0, ENTRY_UNDATED, { NULL, 0 } };
+    struct writer *w = *state;
+    uint8_t value[ENTRY_SIZE];
+    struct writer_stats stats;
+    struct table_copy copy;
+    char key[64];
+    uint64_t hits = 0;
+
+    for (unsigned i = 0; i < KEYS; i++) {
+        const struct writer_put put = { .key = numbered(key, "k", i),
+                                        .value = span_of((char *)value, entry_encode(value, sizeof value, &e)) };
+        assert_int_equal(writer_put(w, &put), WRITER_OK);
+        assert_int_equal(look(writer_table(w), put.key, &copy), TABLE_HIT);
+    }
+    for (unsigned i = 0; i < KEYS; i++)
+        hits += look(writer_table(w), numbered(key, "k", i), &copy) == TABLE_HIT;
+    writer_stats(w, &stats);
+    assert_true(stats.kicked > 0);
+    assert_true(stats.bucket_full > 0);
+    assert_int_equal(stats.records, hits);
+    assert_int_equal(stats.evicted, KEYS - hits);
+}
+
 /* Everything visited: room must still be made in bounded work. */
 static void a_table_of_favourites_still_takes_records(void **state)
 {
@@ -677,6 +704,7 @@ int main(void)
         WITH_WRITER(capsules_are_stored_once),
         WITH_WRITER(damaged_capsules_are_refused),
         WITH_WRITER(eviction_keeps_the_books),
+        WITH_WRITER(a_full_index_keeps_the_books),
         WITH_WRITER(a_table_of_favourites_still_takes_records),
         WITH_WRITER(clients_map_but_cannot_write),
         cmocka_unit_test(a_retired_table_is_void),
