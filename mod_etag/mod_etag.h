@@ -21,7 +21,8 @@
 #include "mod_etag/config.h"
 #include "mod_etag/request.h"
 
-extern module AP_MODULE_DECLARE_DATA etag_module;
+/* The one symbol that httpd looks for; everything else is hidden. */
+extern module AP_MODULE_DECLARE_DATA etag_module __attribute__((visibility("default")));
 
 #define ETAG_IN_NAME "ETAG_IN"
 #define ETAG_FIN_NAME "ETAG_FIN"
