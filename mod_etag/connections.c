@@ -167,10 +167,11 @@ static void count_success(void)
 static void report_lost(enum client_error e)
 {
     if (shared_change_state(SHARED_LOST))
-        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, connections.server,
-                     "mod_etag: etagd at %s is lost: %s; pages are served without shared tags, files keep theirs: "
-                     "start etagd, or say with ETagDaemon where it listens",
-                     connections.path, client_error_text(e));
+        ap_log_error(
+            APLOG_MARK, APLOG_WARNING, 0, connections.server,
+            "mod_etag: working without etagd (%s: %s): pages are served without shared tags, files keep theirs; "
+            "start etagd, or say with ETagDaemon where it listens",
+            connections.path, client_error_text(e));
 }
 
 static void report_refused(enum client_error e)
