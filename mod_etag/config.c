@@ -89,7 +89,7 @@ static bool hash_policy(struct digest *d, const struct etag_dir *dir)
     for (int i = 0; ok && query && i < query->nelts; i++)
         ok = hash_span(d, APR_ARRAY_IDX(query, i, struct span));
     /* An end mark that no name can be, so that lists do not run into each other. */
-    ok = ok && hash_span(d, SPAN_LITERAL("\n"));
+    ok = ok && hash_span(d, SPAN_LITERAL("\n")) && hash_span(d, span_str(dir->salt));
     for (int i = 0; ok && vary && i < vary->nelts; i++)
         ok = hash_span(d, span_str(APR_ARRAY_IDX(vary, i, const char *)));
     return ok;
@@ -110,7 +110,7 @@ void etag_dir_policy(struct etag_dir *dir)
 
 static bool gives_policy(const struct etag_dir *dir)
 {
-    return dir->source_set || dir->ignore_query_set || dir->vary_set;
+    return dir->source_set || dir->ignore_query_set || dir->vary_set || dir->salt_set;
 }
 
 static void inherit_policy(struct etag_dir *out, const struct etag_dir *base, const struct etag_dir *add)

@@ -26,7 +26,7 @@ struct etag_name_list {
     apr_array_header_t *names; /* of struct span; NULL unless ETAG_NAMES_LIST */
 };
 
-/* Per directory. *_set says whether the directive was given here; accessors below resolve defaults. */
+/* Per directory. *_set says whether the directive was given here or inherited; a member that was not holds its default. */
 struct etag_dir {
     int engine, engine_set;               /* ETagEngine; default Off */
     unsigned char source[ETAG_SOURCES];   /* ETagSource, in order, 0 ends; default upstream digest */
@@ -49,8 +49,8 @@ struct etag_dir {
     apr_interval_time_t buffer_time; int buffer_time_set;         /* ETagBufferTime; default 200 ms */
     apr_off_t inline_limit; int inline_limit_set;                 /* ETagInlineLimit; default 8 MiB */
     int cache_status, cache_status_set;                           /* ETagCacheStatus; default Off */
-    /* 12 bytes of SHA-256 over ETagVary, ETagIgnoreQuery, ETagSource, computed after each merge on
-     * first use: folded into the variant of every learned record (with ETagBaseURL). */
+    /* 12 bytes of SHA-256 over ETagVary, ETagIgnoreQuery, ETagSource and ETagSalt, made whenever one of
+     * them is set or merged: folded into the variant of every learned record (with ETagBaseURL). */
     unsigned char policy[12]; int policy_known;
 };
 

@@ -142,6 +142,7 @@ static const char *set_salt(cmd_parms *cmd, void *config, const char *arg)
     (void)cmd;
     dir->salt = arg;
     dir->salt_set = 1;
+    etag_dir_policy(dir);
     return NULL;
 }
 

@@ -5,7 +5,7 @@
 
 #include "mod_etag/config.h"
 
-/* Computes dir->policy from ETagSource, ETagIgnoreQuery and ETagVary: after each of them was set, and
+/* Computes dir->policy from ETagSource, ETagIgnoreQuery, ETagVary and ETagSalt: after each of them was set, and
  * by merging. policy_known stays 0 when libcrypto gives no digest. */
 void etag_dir_policy(struct etag_dir *dir);
 
