@@ -38,6 +38,11 @@ bool file_identity_get(struct file_identity *out, int fd, const char *path);
 /* Reads the boot id now: for a process that may lose sight of /proc (chroot). Not needed otherwise. */
 void file_identity_prepare(void);
 
+static inline bool file_identity_eq(const struct file_identity *a, const struct file_identity *b)
+{
+    return span_eq(span_of(a->text, a->n), span_of(b->text, b->n));
+}
+
 /* Whether stat says the same, whatever minute it is. */
 static inline bool file_identity_unchanged(const struct file_identity *a, const struct file_identity *b)
 {
