@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # libetag: the contract of both sides. libetagd: the daemon without main, so that tests can link it.
 ETAG_CFLAGS = $(AM_CFLAGS) -Wconversion -fvisibility=hidden $(HIREDIS_CFLAGS) $(CRYPTO_CFLAGS) $(XXHASH_CFLAGS)
 
@@ -25,13 +26,28 @@ etagd_libetagd_la_SOURCES = \
 	etagd/conf.c etagd/conf.h \
 	etagd/log.c etagd/log.h \
 	etagd/notify.c etagd/notify.h \
+	etagd/clock.h \
+	etagd/log_id.c etagd/log_id.h \
+	etagd/redis_url.c etagd/redis_url.h \
 	etagd/redis.c etagd/redis.h \
+	etagd/script.c etagd/script.h \
 	etagd/coherence.c etagd/coherence.h \
+	etagd/follower.c etagd/follower.h \
 	etagd/writer.c etagd/writer.h etagd/writer_private.h \
 	etagd/writer_memory.c etagd/writer_index.c etagd/writer_ring.c etagd/writer_dict.c \
-	etagd/store.c etagd/store.h \
+	etagd/fields.c etagd/fields.h \
+	etagd/hosts.c etagd/hosts.h \
+	etagd/effect.c etagd/effect.h \
+	etagd/positions.c etagd/positions.h \
+	etagd/entry_text.c etagd/entry_text.h \
+	etagd/embedded.c etagd/embedded.h \
+	etagd/unsent.c etagd/unsent.h \
+	etagd/fetch.c etagd/fetch.h \
+	etagd/shared.c etagd/shared.h \
+	etagd/store.c etagd/store.h etagd/store_state.h etagd/store_put.c etagd/store_info.c \
 	etagd/hasher.c etagd/hasher.h \
-	etagd/dispatch.c etagd/dispatch.h \
+	etagd/resp.c etagd/resp.h \
+	etagd/dispatch.c etagd/dispatch.h etagd/info.c \
 	etagd/server.c etagd/server.h \
 	etagd/daemon.c etagd/daemon.h
 nodist_etagd_libetagd_la_SOURCES = etagd/lua.h

@@ -13,8 +13,7 @@
  *
  * Redis names (prefix "etag" configurable; normative): {etag}:log stream, {etag}:epoch hash,
  * {etag}:nodes hash, {etag}:hosts hash, etag:e:<key>[#<variant>] string with TTL, etag:h:<id> capsule.
- * Entry value, words separated by one space:
- *   1 <epoch> <as-of id> <kind>:<tag, percent-encoded> <flags> <last-modified or -> <capsule id or -> <tags, percent-encoded>...
+ * The text of an entry there: etagd/entry_text.h.
  */
 #ifndef ETAGD_STORE_H
 #define ETAGD_STORE_H
@@ -42,7 +41,9 @@ struct store_put {
 struct store *store_new(struct event_base *base, const struct conf *conf, const char **why);
 void store_free(struct store *s);
 
-/* STORE_NAMES: *names is the union known here, valid until the next call. STORE_BAD: *why. */
+/* STORE_OK: learned, or too long to be kept (counted). STORE_STALE: the snapshot is too old or something
+ * newer covers it; nothing was kept. STORE_NAMES: *names is the union known here, valid until the next
+ * call. STORE_BAD: *why. */
 enum store_result store_put(struct store *s, const struct store_put *put, struct span *names, const char **why);
 
 /* Publishes a file's content digest under its identity (self-validating record). */
@@ -71,7 +72,8 @@ bool store_describe(struct store *s, struct span key, void (*line)(void *arg, co
 struct writer *store_writer(struct store *s);
 bool store_embedded(const struct store *s);
 
-/* Embedded log commands. XADD: fields; id out. XRANGE: rows given one by one. */
+/* Embedded log commands. XADD: fields; id out; with Redis configured false, and *error is its URL.
+ * XRANGE: rows given one by one, the oldest first, or with reverse the newest. */
 bool store_log_add(struct store *s, const struct span *fields, size_t nfields, char id[48], const char **error);
 size_t store_log_length(const struct store *s);
 void store_log_range(const struct store *s, bool reverse, size_t limit,

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "etagd/redis_url.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "etagd/lib/span.h"
+
+static bool take_text(struct span from, char *out, size_t size)
+{
+    if (from.n == 0 || from.n >= size || memchr(from.p, '\0', from.n))
+        return false;
+    memcpy(out, from.p, from.n);
+    out[from.n] = '\0';
+    return true;
+}
+
+static bool take_number(struct span from, unsigned max, unsigned *out)
+{
+    unsigned n = 0;
+
+    if (from.n == 0 || from.n > 5)
+        return false;
+    for (size_t i = 0; i < from.n; i++) {
+        if (from.p[i] < '0' || from.p[i] > '9')
+            return false;
+        n = n * 10 + (unsigned)(from.p[i] - '0');
+    }
+    *out = n;
+    return n <= max;
+}
+
+/* Splits s at the first c; false when there is none. */
+static bool split(struct span s, char c, struct span *before, struct span *after)
+{
+    const char *at = s.n ? memchr(s.p, c, s.n) : NULL;
+
+    if (!at)
+        return false;
+    *before = span_of(s.p, (size_t)(at - s.p));
+    *after = span_of(at + 1, s.n - before->n - 1);
+    return true;
+}
+
+static bool parse_unix(struct span rest, struct redis_url *out, const char **why)
+{
+    struct span path = rest, query;
+
+    if (split(rest, '?', &path, &query) &&
+        (!span_starts(query, SPAN_LITERAL("db=")) || !take_number(span_of(query.p + 3, query.n - 3), 65535, &out->database))) {
+        *why = "after the socket's path only ?db=NUMBER is understood";
+        return false;
+    }
+    if (span_starts(path, SPAN_LITERAL("//")))
+        path = span_of(path.p + 2, path.n - 2);
+    if (path.n && path.p[0] == '/' && take_text(path, out->path, sizeof out->path))
+        return true;
+    *why = "a socket is written unix:/path, absolute and shorter than 108 bytes";
+    return false;
+}
+
+static bool parse_authority(struct span authority, struct redis_url *out)
+{
+    struct span host = authority, port;
+    bool has_port = false;
+
+    if (authority.n && authority.p[0] == '[') {
+        if (!split(authority, ']', &host, &port))
+            return false;
+        host = span_of(host.p + 1, host.n - 1);
+        has_port = port.n > 0;
+        if (has_port && port.p[0] != ':')
+            return false;
+        port = has_port ? span_of(port.p + 1, port.n - 1) : port;
+    } else {
+        has_port = split(authority, ':', &host, &port);
+    }
+    out->port = 6379;
+    if (has_port && (!take_number(port, 65535, &out->port) || out->port == 0))
+        return false;
+    return take_text(host, out->host, sizeof out->host);
+}
+
+static bool parse_tcp(struct span rest, struct redis_url *out, const char **why)
+{
+    struct span authority = rest, database, user;
+
+    if (split(rest, '/', &authority, &database) && database.n && !take_number(database, 65535, &out->database)) {
+        *why = "the database behind the host is a number";
+        return false;
+    }
+    if (split(authority, '@', &user, &authority)) {
+        if (user.n && memchr(user.p, ':', user.n)) {
+            *why = "a password does not stand in the URL: put it in a file and name it with RedisPasswordFile";
+            return false;
+        }
+        if (user.n && !take_text(user, out->user, sizeof out->user)) {
+            *why = "the user's name is too long";
+            return false;
+        }
+    }
+    if (parse_authority(authority, out))
+        return true;
+    *why = "write redis://host:port/database, with a port of 1 to 65535 and brackets around an IPv6 address";
+    return false;
+}
+
+bool redis_url_parse(const char *text, struct redis_url *out, const char **why)
+{
+    struct span url = span_str(text);
+
+    memset(out, 0, sizeof *out);
+    if (span_starts(url, SPAN_LITERAL("unix:")))
+        return parse_unix(span_of(url.p + 5, url.n - 5), out, why);
+    if (span_starts(url, SPAN_LITERAL("redis://")))
+        return parse_tcp(span_of(url.p + 8, url.n - 8), out, why);
+    if (span_starts(url, SPAN_LITERAL("rediss://")))
+        *why = "this build does not speak TLS to Redis: use redis:// or unix:, through a tunnel where the network is "
+               "not trusted";
+    else if (span_starts(url, SPAN_LITERAL("sentinel://")))
+        *why = "this build does not ask Sentinels: name the master with redis:// or unix:";
+    else if (span_starts(url, SPAN_LITERAL("cluster://")))
+        *why = "this build does not speak to a Redis Cluster: name a single server with redis:// or unix:";
+    else
+        *why = "a Redis URL begins with redis:// or unix:";
+    return false;
+}
+
+void redis_url_text(const struct redis_url *url, char *out, unsigned size)
+{
+    if (url->path[0])
+        snprintf(out, size, "unix:%s?db=%u", url->path, url->database);
+    else if (strchr(url->host, ':'))
+        snprintf(out, size, "redis://[%s]:%u/%u", url->host, url->port, url->database);
+    else
+        snprintf(out, size, "redis://%s:%u/%u", url->host, url->port, url->database);
+}

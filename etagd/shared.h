@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The store's side towards Redis: entries, capsules, names of hosts, and our own invalidations on their
+ * way into the log. Nothing here decides what is valid; what is read is handed up as it is found. Event-
+ * loop thread only.
+ */
+#ifndef ETAGD_SHARED_H
+#define ETAGD_SHARED_H
+
+#include "etagd/coherence.h"
+#include "etagd/entry_text.h"
+#include "etagd/hosts.h"
+
+struct event_base;
+struct conf;
+struct shared;
+
+struct shared_events {
+    struct coherence_events log; /* its arg is passed to all of them */
+    /* An entry was read under this key; capsule holds its bytes. True when the table holds it now. */
+    bool (*entry)(void *arg, struct span key, const struct entry_text *text, struct span capsule, uint64_t ttl_ms);
+    /* An invalidation of ours, and all before it, has the id it was waiting for. */
+    void (*appended)(void *arg, uint64_t serial, struct log_id id, const struct span *fields, size_t n);
+};
+
+struct shared_stats {
+    uint64_t puts, puts_newer, puts_replaced, puts_dropped, gets, gets_found, gets_failed, appended, widened;
+    size_t unsent, fetching;
+    bool connected;
+    /* the lease's */
+    const char *state;
+    uint64_t renewals, refusals;
+    char error[256];
+};
+
+/* NULL and *why. conf, hosts and what events point to outlive it. */
+struct shared *shared_new(struct event_base *base, const struct conf *conf, struct hosts *hosts,
+                          const struct shared_events *events, const char **why);
+void shared_free(struct shared *s);
+
+const struct coherence *shared_coherence(const struct shared *s);
+
+/* Stores an entry under "key#variant" with its capsule. The text's epoch and capsule id are filled in
+ * here. Nothing is waited for; what cannot be sent is counted and forgotten. */
+void shared_put(struct shared *s, struct span key, struct entry_text *text, struct span capsule, uint64_t ttl_ms);
+
+/* Adds names to those of a plain key; what stands there afterwards arrives as an entry. */
+void shared_names(struct shared *s, struct span key, struct log_id as_of, struct span names, struct log_id valid_since,
+                  uint64_t ttl_ms);
+
+/* Asks for a key. done exactly once, perhaps at once, unless shared_forget came first. */
+void shared_fetch(struct shared *s, struct span key, void (*done)(void *arg, bool known), void *arg);
+void shared_forget(struct shared *s, void *arg);
+
+/* Appends a record, now or as soon as it can be. Returns its serial. Never refuses: short of room or
+ * memory it widens what waits. */
+uint64_t shared_append(struct shared *s, const struct span *fields, size_t n);
+
+/* The hash of hosts changed somewhere, or hosts were announced here. */
+void shared_hosts_changed(struct shared *s);
+
+/* A record said that a new epoch began: ask at once. */
+void shared_renew(struct shared *s);
+
+void shared_stats(const struct shared *s, struct shared_stats *out);
+
+#endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The store's inside, shared by store.c, store_put.c and store_info.c only. */
+#ifndef ETAGD_STORE_STATE_H
+#define ETAGD_STORE_STATE_H
+
+#include "etagd/conf.h"
+#include "etagd/effect.h"
+#include "etagd/embedded.h"
+#include "etagd/entry_text.h"
+#include "etagd/positions.h"
+#include "etagd/shared.h"
+#include "etagd/store.h"
+
+struct event;
+
+/* Why a put or a fetched entry was refused; store_info names them. */
+enum refusal {
+    REFUSED_GENERATION, /* of another table */
+    REFUSED_LEASE,      /* there is no lease */
+    REFUSED_OLD,        /* its snapshot is older than the map of positions */
+    REFUSED_SETTLE,     /* begun too soon after a record that said settle */
+    REFUSED_COVERED,    /* something newer covers it */
+    REFUSED_LONG,       /* the record or its capsule does not fit */
+    REFUSED_FORM,       /* fetched: malformed, or its life is nearly over */
+    REFUSED_EPOCH,      /* fetched: of another epoch */
+    REFUSED_FLOOR,      /* fetched: from before the floor */
+    REFUSALS
+};
+
+struct store_counts {
+    uint64_t puts, names_puts, files, refused[REFUSALS], refused_bad, names_asked;
+    uint64_t fetches, fetch_hits, inserted, unshared;
+    uint64_t invalidations, records, widened;
+};
+
+struct store {
+    const struct conf *conf;
+    struct writer *writer;
+    uint64_t birth_ms; /* CLOCK_BOOTTIME at which the table was made */
+    struct positions *positions;
+    struct hosts *hosts;
+    struct effect effect;
+
+    /* One of the two. */
+    struct embedded *embedded;
+    struct shared *shared;
+    struct event *lease_timer; /* embedded: the loop is alive, so the lease holds */
+    char embedded_epoch[33];
+
+    /* settle: until when nothing is taken, and below which seq nothing is taken afterwards. */
+    struct event *settle_timer;
+    uint64_t settle_until_ms, settle_seq;
+
+    uint64_t warned_ms; /* last line about operations that were widened */
+    char last_operation[200];
+    struct store_counts counts;
+    char names[ENTRY_TAG_MAX];          /* what store_put hands out */
+    struct entry_text text;             /* scratch: large */
+    char url[400];                      /* of Redis, for people */
+};
+
+/* The scopes of a record, in storage of their own. */
+struct scope_list {
+    struct span at[SCOPE_MAX];
+    size_t n, used;
+    bool full;
+    char text[SCOPE_MAX * 512];
+};
+
+/* False when the key has no scopes or they do not fit: it must not be stored. */
+bool store_scopes(struct scope_list *list, struct span key, const struct span *tags, size_t ntags,
+                  const struct span *groups, size_t ngroups);
+
+bool store_has_lease(const struct store *s);
+
+/* Longest life of anything learned: a record that covers it is still in the log then. */
+uint64_t store_longest_ms(const struct store *s);
+
+/* shared_events.entry */
+bool store_take_entry(void *arg, struct span key, const struct entry_text *text, struct span capsule, uint64_t ttl_ms);
+
+const char *store_epoch(const struct store *s);
+
+#endif
