@@ -43,11 +43,10 @@ static bool same(const struct writer *w, uint32_t at, struct span capsule)
 static void append(struct writer *w, uint32_t at, struct span capsule)
 {
     const uint32_t n = table_capsule_words(capsule.n);
-    union unit unit = { .capsule = { .bytes = (uint16_t)capsule.n } };
+    union unit unit = {.capsule = {.bytes = (uint16_t)capsule.n}};
 
     memcpy(unit.capsule.text, capsule.p, capsule.n);
-    unit.capsule.checksum =
-        table_checksum(&unit, offsetof(struct table_capsule, text) + capsule.n, w->generation ^ at);
+    unit.capsule.checksum = table_checksum(&unit, offsetof(struct table_capsule, text) + capsule.n, w->generation ^ at);
     table_store_words(w->dict_words + at, unit.words, n);
     w->dict_used += n;
     table_write(&w->header->dict_used, table_salt_field(w->salt, TABLE_FIELD_DICT), w->dict_used);

@@ -44,8 +44,8 @@ static struct table_id record_id(const struct writer *w, uint64_t word)
 {
     const table_word *at = w->ring_words + (uint32_t)word;
 
-    return (struct table_id){ atomic_load_explicit(at + offsetof(struct table_record, h0) / 8, memory_order_relaxed),
-                              atomic_load_explicit(at + offsetof(struct table_record, h1) / 8, memory_order_relaxed) };
+    return (struct table_id){atomic_load_explicit(at + offsetof(struct table_record, h0) / 8, memory_order_relaxed),
+                             atomic_load_explicit(at + offsetof(struct table_record, h1) / 8, memory_order_relaxed)};
 }
 
 static table_word *bucket_of(const struct writer *w, struct table_id id, unsigned which)

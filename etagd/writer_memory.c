@@ -26,7 +26,7 @@
 #define DICT_MAX (UINT64_C(4) << 20)
 #define CELL_BITS 20u
 #define RECORD_TYPICAL 96u /* bytes: five scopes and a 16-byte tag */
-#define LOAD_PERCENT 80u   /* of the index, when the rings are full of typical records */
+#define LOAD_PERCENT 80u /* of the index, when the rings are full of typical records */
 
 struct layout {
     uint64_t summary, cells, index, dict, ring, total; /* offsets, and the end */
@@ -182,10 +182,9 @@ static void sections_point(struct writer *w, const struct layout *l)
     w->ring_words = (table_word *)(w->base + l->ring);
     w->nbuckets = l->nbuckets;
     w->dict_size = l->dict_words;
-    w->ring[RING_SMALL] = (struct ring){ .base = 0, .words = (uint32_t)l->small_words, .limit = RING_CHUNK };
-    w->ring[RING_MAIN] = (struct ring){ .base = (uint32_t)l->small_words,
-                                        .words = (uint32_t)(l->ring_words - l->small_words),
-                                        .limit = RING_CHUNK };
+    w->ring[RING_SMALL] = (struct ring){.base = 0, .words = (uint32_t)l->small_words, .limit = RING_CHUNK};
+    w->ring[RING_MAIN] = (struct ring){
+        .base = (uint32_t)l->small_words, .words = (uint32_t)(l->ring_words - l->small_words), .limit = RING_CHUNK};
 }
 
 /* Nobody else has the memory yet: order does not matter. */
@@ -196,7 +195,7 @@ static void control_words_fill(struct writer *w, unsigned cell_bits)
     w->generation = h->generation;
     w->birth_ms = h->birth_ms;
     w->salt = table_salt(h->generation);
-    w->cells = (struct table_cells){ .cell = w->cell, .summary = w->summary, .salt = w->salt, .bits = cell_bits };
+    w->cells = (struct table_cells){.cell = w->cell, .summary = w->summary, .salt = w->salt, .bits = cell_bits};
     for (uint64_t i = 0; i < UINT64_C(1) << cell_bits; i++)
         table_write(&w->cell[i], table_salt_cell(w->salt, i), 0);
     for (uint64_t i = 0; i < table_summary_words(cell_bits); i++)

@@ -15,9 +15,9 @@
 #include "etagd/lib/table_word.h"
 #include "etagd/writer.h"
 
-#define RING_CHUNK 8192u                 /* words reserved at a time: 64 KiB */
-#define RING_CHUNKS_MIN 4u               /* of either ring */
-#define RING_PASSES 16u                  /* chunks of survivors re-inserted before room is made by force */
+#define RING_CHUNK 8192u /* words reserved at a time: 64 KiB */
+#define RING_CHUNKS_MIN 4u /* of either ring */
+#define RING_PASSES 16u /* chunks of survivors re-inserted before room is made by force */
 
 enum { RING_SMALL, RING_MAIN };
 
@@ -43,7 +43,7 @@ struct writer {
     uint32_t nbuckets, dict_size;
 
     struct ring ring[2];
-    bool force;      /* room by dropping what would be kept */
+    bool force; /* room by dropping what would be kept */
     uint32_t *ghost; /* fingerprints of keys that left the small ring unread, by h0 */
     uint32_t nghost;
     struct dict dict;

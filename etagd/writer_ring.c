@@ -35,16 +35,16 @@ void ring_publish_limit(struct writer *w, unsigned which)
 {
     const struct ring *ring = &w->ring[which];
 
-    atomic_store_explicit(&w->header->reserved[which],
-                          table_guard(position_of(ring, ring->limit),
-                                      table_salt_field(w->salt, TABLE_FIELD_RESERVED_SMALL + which)),
-                          TABLE_DATA_STORE);
+    atomic_store_explicit(
+        &w->header->reserved[which],
+        table_guard(position_of(ring, ring->limit), table_salt_field(w->salt, TABLE_FIELD_RESERVED_SMALL + which)),
+        TABLE_DATA_STORE);
     TABLE_FENCE(memory_order_release); /* the limit before any byte written below it */
 }
 
 static void pad(struct writer *w, struct ring *ring, uint32_t words)
 {
-    const struct table_record filler = { .words = (uint16_t)words, .flags = TABLE_PAD };
+    const struct table_record filler = {.words = (uint16_t)words, .flags = TABLE_PAD};
     uint64_t first;
 
     memcpy(&first, &filler, sizeof first);
@@ -120,7 +120,7 @@ static bool worth_keeping(const struct writer *w, unsigned which, const union re
 /* The record at the head moves on or leaves. */
 static void let_go(struct writer *w, unsigned which, union record *record, uint64_t now_ms)
 {
-    const struct table_id id = { record->r.h0, record->r.h1 };
+    const struct table_id id = {record->r.h0, record->r.h1};
     const uint64_t old = record->r.slot;
     table_word *slot = index_find(w, id);
 

@@ -62,8 +62,8 @@ static inline uint64_t siphash_squeeze(struct siphash *s)
 static inline struct siphash siphash_absorb(const uint8_t key[16], const void *data, size_t n, int wide)
 {
     const uint64_t k0 = siphash_load(key), k1 = siphash_load(key + 8);
-    struct siphash s = { k0 ^ UINT64_C(0x736f6d6570736575), k1 ^ UINT64_C(0x646f72616e646f6d),
-                         k0 ^ UINT64_C(0x6c7967656e657261), k1 ^ UINT64_C(0x7465646279746573) };
+    struct siphash s = {k0 ^ UINT64_C(0x736f6d6570736575), k1 ^ UINT64_C(0x646f72616e646f6d),
+                        k0 ^ UINT64_C(0x6c7967656e657261), k1 ^ UINT64_C(0x7465646279746573)};
     const uint8_t *p = data;
     uint64_t last = (uint64_t)n << 56;
 

@@ -80,10 +80,10 @@ struct table *table_at(const void *base, size_t size, uint8_t *touch, size_t tou
     t->ring = (const table_word *)(at + h.off_ring);
     t->generation = h.generation;
     t->salt = table_salt(h.generation);
-    t->cells = (struct table_cells){ .cell = (const table_word *)(at + h.off_cells),
-                                     .summary = (const table_word *)(at + h.off_summary),
-                                     .salt = t->salt,
-                                     .bits = h.log2_cells };
+    t->cells = (struct table_cells){.cell = (const table_word *)(at + h.off_cells),
+                                    .summary = (const table_word *)(at + h.off_summary),
+                                    .salt = t->salt,
+                                    .bits = h.log2_cells};
     t->nbuckets = h.nbuckets;
     t->ring_words = h.ring_units;
     t->small_words = h.small_units;
@@ -164,16 +164,16 @@ struct table_id table_identify(const struct table *t, struct span key)
     uint64_t h[2];
 
     siphash128(t->sipkey, key.p, key.n, h);
-    return (struct table_id){ h[0], h[1] };
+    return (struct table_id){h[0], h[1]};
 }
 
 /* ---- lookup ---- */
 
 enum found {
-    FOUND,       /* out and *r hold a record of this key that the writer really published */
-    OTHER,       /* the slot leads to something else */
+    FOUND, /* out and *r hold a record of this key that the writer really published */
+    OTHER, /* the slot leads to something else */
     OVERWRITTEN, /* the writer came by; the key may have moved */
-    DAMAGED      /* a control word failed its check */
+    DAMAGED /* a control word failed its check */
 };
 
 /* Copies the record a slot leads to and proves the copy whole. */
@@ -201,7 +201,8 @@ static enum found copy_record(const struct table *t, uint64_t slot, struct table
     table_load_words(out->words + TABLE_HEAD_WORDS, t->ring + at + TABLE_HEAD_WORDS, r->words - TABLE_HEAD_WORDS);
 
     TABLE_FENCE(memory_order_acquire); /* the copy was made before the limit is loaded */
-    if (!table_read(&t->header->reserved[ring], table_salt_field(t->salt, TABLE_FIELD_RESERVED_SMALL + ring), &reserved))
+    if (!table_read(&t->header->reserved[ring], table_salt_field(t->salt, TABLE_FIELD_RESERVED_SMALL + ring),
+                    &reserved))
         return DAMAGED;
     if (!table_intact(slot, r->words, reserved))
         return OVERWRITTEN;
@@ -321,7 +322,7 @@ static enum table_result judge(const struct table *t, uint64_t lease_word, struc
 enum table_result table_lookup(const struct table *t, struct table_id id, struct table_copy *out)
 {
     const uint64_t lease_word = atomic_load_explicit(&t->header->lease_ms, memory_order_acquire);
-    const uint32_t bucket[2] = { table_bucket(id.h0, 0, t->nbuckets), table_bucket(id.h0, 1, t->nbuckets) };
+    const uint32_t bucket[2] = {table_bucket(id.h0, 0, t->nbuckets), table_bucket(id.h0, 1, t->nbuckets)};
     struct table_record r;
     size_t position = 0;
 
@@ -389,7 +390,8 @@ bool table_capsule(const struct table *t, const struct table_copy *hit, char out
     if (bytes == 0 || bytes > CAPSULE_MAX || table_capsule_words(bytes) > used - at)
         return false;
     table_load_words(copy.words + 1, t->dict + at + 1, table_capsule_words(bytes) - 1);
-    if (table_checksum(&copy, offsetof(struct table_capsule, text) + bytes, t->generation ^ at) != copy.capsule.checksum)
+    if (table_checksum(&copy, offsetof(struct table_capsule, text) + bytes, t->generation ^ at) !=
+        copy.capsule.checksum)
         return false;
     memcpy(out, copy.capsule.text, bytes);
     *n = bytes;
@@ -401,8 +403,8 @@ struct table_snapshot table_snapshot(const struct table *t)
     uint64_t seq;
 
     if (!live(t) || !table_read(&t->header->seq, table_salt_field(t->salt, TABLE_FIELD_SEQ), &seq))
-        return (struct table_snapshot){ 0, 0 };
-    return (struct table_snapshot){ t->generation, seq };
+        return (struct table_snapshot){0, 0};
+    return (struct table_snapshot){t->generation, seq};
 }
 
 uint64_t table_lease_left(const struct table *t)

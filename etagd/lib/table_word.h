@@ -111,7 +111,7 @@ static inline void table_write(table_word *at, uint64_t salt, uint64_t value)
 /* ---- rings ---- */
 
 /* Position in a ring: lap16 | off32, the low 48 bits of a slot. */
-#define TABLE_POSITION(slot) ((slot) & TABLE_VALUE_MASK)
+#define TABLE_POSITION(slot) (TABLE_VALUE_MASK & (slot))
 
 /*
  * The window test: do the words [off, off + words) of the lap still stand when the writer may overwrite

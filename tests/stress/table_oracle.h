@@ -17,7 +17,7 @@
 #include "etagd/writer.h"
 
 #define ORACLE_KEYS 131072u
-#define ORACLE_RECENT 1024u /* keys worked on last: the most interesting ones to look up */
+#define ORACLE_RECENT 4096u /* keys worked on last: the most interesting ones to look up */
 #define ORACLE_HOSTS 16u
 #define ORACLE_TAGS 64u
 #define ORACLE_CAPSULES 100u
@@ -29,10 +29,10 @@ struct oracle {
 };
 
 enum oracle_verdict {
-    ORACLE_NOTHING,   /* no hit: always allowed */
-    ORACLE_RIGHT,     /* a hit, and what it says is so */
-    ORACLE_WRONG,     /* bytes that were never written under this key */
-    ORACLE_OUTDATED,  /* a version older than allowed: a wrong 304 */
+    ORACLE_NOTHING, /* no hit: always allowed */
+    ORACLE_RIGHT, /* a hit, and what it says is so */
+    ORACLE_WRONG, /* bytes that were never written under this key */
+    ORACLE_OUTDATED, /* a version older than allowed: a wrong 304 */
     ORACLE_BAD_CAPSULE
 };
 
@@ -64,7 +64,8 @@ static inline struct span oracle_key(char buf[64], uint32_t key)
 /* Host first, then tag; the host's number and the tag's follow from the key. */
 static inline struct span oracle_scope(char buf[64], unsigned kind, uint32_t key)
 {
-    const int n = kind ? snprintf(buf, 64, "Ttag-%u", key % ORACLE_TAGS) : snprintf(buf, 64, "Hhost-%u", key % ORACLE_HOSTS);
+    const int n =
+        kind ? snprintf(buf, 64, "Ttag-%u", key % ORACLE_TAGS) : snprintf(buf, 64, "Hhost-%u", key % ORACLE_HOSTS);
 
     return span_of(buf, (size_t)n);
 }
@@ -94,22 +95,36 @@ static inline void oracle_forbid_older(struct oracle *o, uint32_t key, uint64_t 
     atomic_store_explicit(&o->at_least[key], version, memory_order_release);
 }
 
-static inline void oracle_put(struct oracle *o, struct writer *w, uint32_t key, uint64_t version)
-{
+/* Everything a put needs, made before it. */
+struct oracle_put {
     uint64_t words[38];
     uint8_t value[ENTRY_SIZE];
     char name[64], capsule[64], text[2][64];
-    const struct span scopes[2] = { oracle_scope(text[0], 0, key), oracle_scope(text[1], 1, key) };
-    const struct entry e = { ENTRY_UPSTREAM, 0, (int64_t)version, oracle_tag(words, key, version) };
-    const struct writer_put put = { .key = oracle_key(name, key),
-                                    .seq = writer_seq(w),
-                                    .flags = oracle_is_self(key) ? TABLE_SELF : 0,
-                                    .scopes = scopes,
-                                    .nscopes = 2,
-                                    .value = span_of((char *)value, entry_encode(value, sizeof value, &e)),
-                                    .capsule = oracle_capsule(capsule, key) };
+    struct span scopes[2];
+    struct writer_put put;
+};
 
-    if (writer_put(w, &put) != WRITER_OK) {
+static inline void oracle_prepare(struct oracle_put *p, const struct writer *w, uint32_t key, uint64_t version)
+{
+    const struct entry e = {ENTRY_UPSTREAM, 0, (int64_t)version, oracle_tag(p->words, key, version)};
+
+    p->scopes[0] = oracle_scope(p->text[0], 0, key);
+    p->scopes[1] = oracle_scope(p->text[1], 1, key);
+    p->put = (struct writer_put){.key = oracle_key(p->name, key),
+                                 .seq = writer_seq(w),
+                                 .flags = oracle_is_self(key) ? TABLE_SELF : 0,
+                                 .scopes = p->scopes,
+                                 .nscopes = 2,
+                                 .value = span_of((char *)p->value, entry_encode(p->value, sizeof p->value, &e)),
+                                 .capsule = oracle_capsule(p->capsule, key)};
+}
+
+static inline void oracle_put(struct oracle *o, struct writer *w, uint32_t key, uint64_t version)
+{
+    struct oracle_put p;
+
+    oracle_prepare(&p, w, key, version);
+    if (writer_put(w, &p.put) != WRITER_OK) {
         fprintf(stderr, "a put was refused\n");
         abort();
     }
@@ -150,13 +165,22 @@ static inline void oracle_flush(struct oracle *o, struct writer *w, uint64_t ver
             oracle_forbid_older(o, k, version);
 }
 
+/* A version for a change to this key, which becomes the most recent. */
+static inline uint64_t oracle_next(struct oracle *o, uint32_t key)
+{
+    const uint64_t version = atomic_load_explicit(&o->version, memory_order_relaxed) + 1;
+
+    atomic_store_explicit(&o->recent[version % ORACLE_RECENT], key, memory_order_relaxed);
+    atomic_store_explicit(&o->version, version, memory_order_relaxed);
+    return version;
+}
+
 /* One random change. */
 static inline void oracle_change(struct oracle *o, struct writer *w, uint64_t random)
 {
     const uint32_t key = (uint32_t)(random >> 40) % ORACLE_KEYS, what = (uint32_t)random & 0xffff;
-    const uint64_t version = atomic_fetch_add_explicit(&o->version, 1, memory_order_relaxed) + 1;
+    const uint64_t version = oracle_next(o, key);
 
-    atomic_store_explicit(&o->recent[version % ORACLE_RECENT], key, memory_order_relaxed);
     if (what < 2)
         oracle_flush(o, w, version);
     else if (what < 256)

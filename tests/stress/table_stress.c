@@ -25,7 +25,7 @@
 #define LEASES_PER_LAPSE 8u
 /* Cells as large as allowed make the rings small: they are lapped hundreds of times. The odd size leaves
  * nothing over for the index, so that it fills. */
-static const struct writer_size table_size = { .bytes = (4u << 20) + (24u << 10), .log2_cells = 18 };
+static const struct writer_size table_size = {.bytes = (4u << 20) + (24u << 10), .log2_cells = 18};
 
 enum { PHASE_LIVE, PHASE_ORPHANED, PHASE_LAPSED, PHASE_STOP };
 
@@ -61,7 +61,7 @@ static void add_counts(const struct counts *c)
 static void report(enum oracle_verdict verdict, uint32_t key)
 {
     static _Atomic int shown;
-    static const char *const name[] = { "", "", "wrong bytes", "outdated", "wrong capsule" };
+    static const char *const name[] = {"", "", "wrong bytes", "outdated", "wrong capsule"};
 
     if (atomic_fetch_add(&shown, 1) < 3)
         fprintf(stderr, "VIOLATION %s, key %u\n", name[verdict], key);
@@ -85,7 +85,7 @@ static uint32_t choose(uint64_t random)
 static void read_on(const struct table *t, uint64_t seed)
 {
     struct table_id *ids = oracle_identify(t);
-    struct counts c = { 0 };
+    struct counts c = {0};
     uint64_t random = seed, after_lease = 0;
 
     for (;;) {
@@ -117,8 +117,8 @@ static void read_on(const struct table *t, uint64_t seed)
 
 static void sleep_until(uint64_t boottime_ms)
 {
-    const struct timespec until = { .tv_sec = (time_t)(boottime_ms / 1000),
-                                    .tv_nsec = (long)(boottime_ms % 1000) * 1000000 };
+    const struct timespec until = {.tv_sec = (time_t)(boottime_ms / 1000),
+                                   .tv_nsec = (long)(boottime_ms % 1000) * 1000000};
 
     while (clock_nanosleep(CLOCK_BOOTTIME, TIMER_ABSTIME, &until, NULL) != 0)
         ;
@@ -205,7 +205,7 @@ static void as_threads(unsigned seconds, uint64_t seed, unsigned readers)
     struct writer_stats stats;
 
     for (unsigned i = 0; i <= readers; i++) {
-        thread[i] = (struct thread){ .writer = w, .seed = seed + i };
+        thread[i] = (struct thread){.writer = w, .seed = seed + i};
         start(&thread[i].id, i ? reader_thread : writer_thread, &thread[i]);
     }
     sleep(seconds);
@@ -215,8 +215,8 @@ static void as_threads(unsigned seconds, uint64_t seed, unsigned readers)
     writer_stats(w, &stats);
     printf("threads: puts %llu evicted %llu promoted %llu reinserted %llu ghosts %llu kicked %llu invalidations %llu\n",
            (unsigned long long)stats.puts, (unsigned long long)stats.evicted, (unsigned long long)stats.promoted,
-           (unsigned long long)stats.reinserted, (unsigned long long)stats.ghost_hits,
-           (unsigned long long)stats.kicked, (unsigned long long)stats.invalidations);
+           (unsigned long long)stats.reinserted, (unsigned long long)stats.ghost_hits, (unsigned long long)stats.kicked,
+           (unsigned long long)stats.invalidations);
     fflush(stdout); /* before a fork copies the buffer */
     writer_retire(w);
 }

@@ -25,7 +25,7 @@
 static struct writer *new_writer(uint64_t bytes)
 {
     const char *why = NULL;
-    struct writer *w = writer_create(&(struct writer_size){ .bytes = bytes }, &why);
+    struct writer *w = writer_create(&(struct writer_size){.bytes = bytes}, &why);
 
     if (!w)
         fail_msg("writer_create: %s", why);
@@ -51,7 +51,7 @@ static struct span entry_of(uint8_t buf[ENTRY_SIZE], uint64_t number)
     char tag[16];
 
     snprintf(tag, sizeof tag, "%015llu", (unsigned long long)number);
-    const struct entry e = { ENTRY_DIGEST, 0, ENTRY_UNDATED, span_of(tag, sizeof tag) };
+    const struct entry e = {ENTRY_DIGEST, 0, ENTRY_UNDATED, span_of(tag, sizeof tag)};
     const size_t n = entry_encode(buf, ENTRY_SIZE, &e);
     assert_int_not_equal(n, 0);
     return span_of((char *)buf, n);
@@ -69,24 +69,22 @@ struct put_options {
     const char *capsule;
 };
 
-static enum writer_result put_at(struct writer *w, struct span key, uint64_t number, uint64_t seq,
-                                 struct put_options o)
+static enum writer_result put_at(struct writer *w, struct span key, uint64_t number, uint64_t seq, struct put_options o)
 {
     uint8_t value[ENTRY_SIZE];
     const struct span scope = span_str(o.scope);
 
-    return writer_put(w, &(struct writer_put){ .key = key,
-                                               .seq = seq,
-                                               .flags = o.flags,
-                                               .ttl_s = o.ttl_s,
-                                               .scopes = &scope,
-                                               .nscopes = o.scope ? 1 : 0,
-                                               .value = entry_of(value, number),
-                                               .capsule = span_str(o.capsule) });
+    return writer_put(w, &(struct writer_put){.key = key,
+                                              .seq = seq,
+                                              .flags = o.flags,
+                                              .ttl_s = o.ttl_s,
+                                              .scopes = &scope,
+                                              .nscopes = o.scope ? 1 : 0,
+                                              .value = entry_of(value, number),
+                                              .capsule = span_str(o.capsule)});
 }
 
-#define PUT(w, key, number, ...)                                                                                       \
-    put_at((w), span_str(key), (number), writer_seq(w), (struct put_options){ __VA_ARGS__ })
+#define PUT(w, key, number, ...) put_at((w), span_str(key), (number), writer_seq(w), (struct put_options){__VA_ARGS__})
 
 static enum table_result look(const struct table *t, struct span key, struct table_copy *copy)
 {
@@ -111,7 +109,8 @@ static void assert_number(const struct table *t, struct span key, uint64_t numbe
     assert_int_equal(copy.entry.tag.n, sizeof tag);
     assert_memory_equal(copy.entry.tag.p, tag, sizeof tag);
     /* the answer is private: it points into the copy */
-    assert_true((const char *)copy.words < copy.entry.tag.p && copy.entry.tag.p < (const char *)(copy.words + TABLE_RECORD_WORDS));
+    assert_true((const char *)copy.words < copy.entry.tag.p &&
+                copy.entry.tag.p < (const char *)(copy.words + TABLE_RECORD_WORDS));
 }
 
 /* The table's bytes in private memory, to be altered. */
@@ -124,8 +123,8 @@ static struct image image_of(const struct writer *w)
 {
     struct stat st;
     assert_int_equal(fstat(writer_table_fd(w), &st), 0);
-    struct image image = { aligned_alloc(TABLE_PAGE, ((size_t)st.st_size + TABLE_PAGE - 1) / TABLE_PAGE * TABLE_PAGE),
-                           (size_t)st.st_size };
+    struct image image = {aligned_alloc(TABLE_PAGE, ((size_t)st.st_size + TABLE_PAGE - 1) / TABLE_PAGE * TABLE_PAGE),
+                          (size_t)st.st_size};
     assert_non_null(image.at);
     assert_int_equal(pread(writer_table_fd(w), image.at, image.size, 0), st.st_size);
     return image;
@@ -235,7 +234,7 @@ static void invalidation_covers_what_it_names(void **state)
 {
     struct writer *w = *state;
     const struct table *t = writer_table(w);
-    const struct span two[2] = { SPAN_LITERAL("Ph/x"), SPAN_LITERAL("Tt") };
+    const struct span two[2] = {SPAN_LITERAL("Ph/x"), SPAN_LITERAL("Tt")};
 
     PUT(w, "a", 1, .scope = "Uh/a");
     PUT(w, "b", 2, .scope = "Ph/x");
@@ -252,19 +251,19 @@ static void invalidation_covers_what_it_names(void **state)
     assert_number(t, span_str("d"), 4);
 
     /* a response begun before the invalidation must not come in after it */
-    assert_int_equal(put_at(w, span_str("b"), 5, before.seq, (struct put_options){ .scope = "Ph/x" }), WRITER_STALE);
+    assert_int_equal(put_at(w, span_str("b"), 5, before.seq, (struct put_options){.scope = "Ph/x"}), WRITER_STALE);
     assert_int_equal(result_of(t, "b"), TABLE_STALE);
-    assert_int_equal(put_at(w, span_str("a"), 6, before.seq, (struct put_options){ .scope = "Uh/a" }), WRITER_OK);
+    assert_int_equal(put_at(w, span_str("a"), 6, before.seq, (struct put_options){.scope = "Uh/a"}), WRITER_OK);
     assert_int_equal(PUT(w, "b", 7, .scope = "Ph/x"), WRITER_OK);
     assert_number(t, span_str("b"), 7);
     /* a seq nobody handed out */
-    assert_int_equal(put_at(w, span_str("b"), 8, writer_seq(w) + 1, (struct put_options){ 0 }), WRITER_STALE);
-    assert_int_equal(put_at(w, span_str("b"), 8, UINT64_MAX, (struct put_options){ 0 }), WRITER_STALE);
+    assert_int_equal(put_at(w, span_str("b"), 8, writer_seq(w) + 1, (struct put_options){0}), WRITER_STALE);
+    assert_int_equal(put_at(w, span_str("b"), 8, UINT64_MAX, (struct put_options){0}), WRITER_STALE);
 
     const uint64_t flushed = writer_invalidate(w, NULL, 0);
     assert_int_equal(result_of(t, "a"), TABLE_STALE);
     assert_int_equal(result_of(t, "d"), TABLE_STALE);
-    assert_int_equal(put_at(w, span_str("a"), 9, flushed - 1, (struct put_options){ 0 }), WRITER_STALE);
+    assert_int_equal(put_at(w, span_str("a"), 9, flushed - 1, (struct put_options){0}), WRITER_STALE);
     assert_int_equal(PUT(w, "a", 10), WRITER_OK);
     assert_number(t, span_str("a"), 10);
 }
@@ -280,8 +279,11 @@ static void every_scope_counts(void **state)
     for (unsigned i = 0; i < SCOPE_MAX; i++)
         scopes[i] = numbered(text[i], "T", i);
     for (unsigned i = 0; i < SCOPE_MAX; i++) {
-        const struct writer_put put = { .key = SPAN_LITERAL("k"), .seq = writer_seq(w), .scopes = scopes,
-                                        .nscopes = SCOPE_MAX, .value = entry_of(value, i) };
+        const struct writer_put put = {.key = SPAN_LITERAL("k"),
+                                       .seq = writer_seq(w),
+                                       .scopes = scopes,
+                                       .nscopes = SCOPE_MAX,
+                                       .value = entry_of(value, i)};
         assert_int_equal(writer_put(w, &put), WRITER_OK);
         assert_number(writer_table(w), put.key, i);
         writer_invalidate(w, &scopes[i], 1);
@@ -311,7 +313,7 @@ static void self_validating_records_need_no_lease(void **state)
     struct writer *w = *state;
     const struct table *t = writer_table(w);
 
-    assert_int_equal(put_at(w, span_str("F1"), 1, UINT64_MAX, (struct put_options){ .flags = TABLE_SELF, .scope = "Tt" }),
+    assert_int_equal(put_at(w, span_str("F1"), 1, UINT64_MAX, (struct put_options){.flags = TABLE_SELF, .scope = "Tt"}),
                      WRITER_OK);
     writer_invalidate(w, &SPAN_LITERAL("Tt"), 1);
     assert_number(t, span_str("F1"), 1);
@@ -357,7 +359,7 @@ static void what_does_not_fit_is_refused(void **state)
     struct span scopes[SCOPE_MAX + 1];
     uint8_t value[ENTRY_SIZE];
     struct writer_stats stats;
-    struct writer_put put = { .key = SPAN_LITERAL("k"), .value = span_of(big, TABLE_RECORD_WORDS * 8 - 48) };
+    struct writer_put put = {.key = SPAN_LITERAL("k"), .value = span_of(big, TABLE_RECORD_WORDS * 8 - 48)};
 
     assert_int_equal(writer_put(w, &put), WRITER_OK); /* fills a record; its value is no entry */
     assert_int_equal(result_of(writer_table(w), "k"), TABLE_MISS);
@@ -433,7 +435,7 @@ static void damaged_capsules_are_refused(void **state)
         assert_false(table_capsule(t, &copy, out, &n));
         *at ^= 0x40;
     }
-    const uint32_t beyond[] = { copy.capsule + 1, copy.capsule + 2, h->dict_units, h->dict_units + 1, UINT32_MAX };
+    const uint32_t beyond[] = {copy.capsule + 1, copy.capsule + 2, h->dict_units, h->dict_units + 1, UINT32_MAX};
     for (size_t i = 0; i < sizeof beyond / sizeof *beyond; i++) {
         struct table_copy other = copy;
         other.capsule = beyond[i];
@@ -456,7 +458,8 @@ static void eviction_keeps_the_books(void **state)
     uint64_t hits = 0;
 
     for (unsigned i = 0; i < KEYS; i++) {
-        assert_int_equal(put_at(w, numbered(key, "https://h/", i), i, 0, (struct put_options){ .scope = "Hh" }), WRITER_OK);
+        assert_int_equal(put_at(w, numbered(key, "https://h/", i), i, 0, (struct put_options){.scope = "Hh"}),
+                         WRITER_OK);
         struct table_copy copy; /* the first hundred are read all the time */
         look(t, numbered(key, "https://h/", i % 100), &copy);
     }
@@ -480,7 +483,7 @@ static void eviction_keeps_the_books(void **state)
     /* Who left unread and comes back soon is remembered, and fills the main ring; who is read there stays. */
     for (unsigned i = 0; i < KEYS; i++) {
         struct table_copy copy;
-        put_at(w, numbered(key, "again", i % 30000), i, 0, (struct put_options){ 0 });
+        put_at(w, numbered(key, "again", i % 30000), i, 0, (struct put_options){0});
         assert_int_equal(look(t, numbered(key, "https://h/", i % 100), &copy), TABLE_HIT);
     }
     writer_stats(w, &stats);
@@ -492,7 +495,7 @@ static void eviction_keeps_the_books(void **state)
 static void a_full_index_keeps_the_books(void **state)
 {
     enum { KEYS = 60000 };
-    const struct entry e = { ENTRY_NAMES, 0, ENTRY_UNDATED, { NULL, 0 } };
+    const struct entry e = {ENTRY_NAMES, 0, ENTRY_UNDATED, {NULL, 0}};
     struct writer *w = *state;
     uint8_t value[ENTRY_SIZE];
     struct writer_stats stats;
@@ -501,8 +504,8 @@ static void a_full_index_keeps_the_books(void **state)
     uint64_t hits = 0;
 
     for (unsigned i = 0; i < KEYS; i++) {
-        const struct writer_put put = { .key = numbered(key, "k", i),
-                                        .value = span_of((char *)value, entry_encode(value, sizeof value, &e)) };
+        const struct writer_put put = {.key = numbered(key, "k", i),
+                                       .value = span_of((char *)value, entry_encode(value, sizeof value, &e))};
         assert_int_equal(writer_put(w, &put), WRITER_OK);
         assert_int_equal(look(writer_table(w), put.key, &copy), TABLE_HIT);
     }
@@ -527,7 +530,7 @@ static void a_table_of_favourites_still_takes_records(void **state)
     assert_ptr_not_equal(touch, MAP_FAILED);
     for (unsigned i = 0; i < 60000; i++) {
         memset(touch, 0xff, i % 64 ? 0 : (size_t)st.st_size);
-        assert_int_equal(put_at(w, numbered(key, "k", i), i, 0, (struct put_options){ 0 }), WRITER_OK);
+        assert_int_equal(put_at(w, numbered(key, "k", i), i, 0, (struct put_options){0}), WRITER_OK);
         assert_number(writer_table(w), numbered(key, "k", i), i);
     }
     munmap(touch, (size_t)st.st_size);
@@ -667,14 +670,14 @@ static void a_lying_header_is_refused(void **state)
 
 static void sizes_are_kept_to(void **state)
 {
-    const uint64_t sizes[] = { 4 * MIB, 5 * MIB + 4711, 31 * MIB, 32 * MIB, 100 * MIB };
+    const uint64_t sizes[] = {4 * MIB, 5 * MIB + 4711, 31 * MIB, 32 * MIB, 100 * MIB};
     const char *why = NULL;
 
     (void)state;
-    assert_null(writer_create(&(struct writer_size){ .bytes = 4 * MIB - 1 }, &why));
-    assert_null(writer_create(&(struct writer_size){ .bytes = UINT64_C(33) << 30 }, &why));
-    assert_null(writer_create(&(struct writer_size){ .bytes = 4 * MIB, .log2_cells = 20 }, &why));
-    assert_null(writer_create(&(struct writer_size){ .bytes = 4 * MIB, .log2_cells = 7 }, &why));
+    assert_null(writer_create(&(struct writer_size){.bytes = 4 * MIB - 1}, &why));
+    assert_null(writer_create(&(struct writer_size){.bytes = UINT64_C(33) << 30}, &why));
+    assert_null(writer_create(&(struct writer_size){.bytes = 4 * MIB, .log2_cells = 20}, &why));
+    assert_null(writer_create(&(struct writer_size){.bytes = 4 * MIB, .log2_cells = 7}, &why));
     assert_non_null(why);
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         struct writer_stats stats;
