@@ -140,7 +140,7 @@ static const char *set_salt(cmd_parms *cmd, void *config, const char *arg)
     struct etag_dir *dir = config;
 
     (void)cmd;
-    dir->salt = arg;
+    dir->salt = strcasecmp(arg, "None") == 0 ? "" : arg; /* httpd takes no empty argument */
     dir->salt_set = 1;
     etag_dir_policy(dir);
     return NULL;

@@ -54,8 +54,8 @@ static const struct unit {
     apr_int64_t microseconds;
 } units[] = {{"ms", 1000},
              {"s", 1000000},
-             {"min", 60000000},
              {"mi", 60000000},
+             {"min", 60000000},
              {"h", APR_INT64_C(3600000000)},
              {"d", APR_INT64_C(86400000000)}};
 
@@ -217,7 +217,8 @@ const char *value_base_url(cmd_parms *cmd, const char *text, const char **scheme
         uri.hostname = apr_psprintf(cmd->temp_pool, "[%s]", uri.hostname);
     parts.scheme = span_str(uri.scheme);
     parts.host = span_str(uri.hostname);
-    parts.port = uri.port_str ? uri.port : 0;
+    /* uri.port is what is left of it in 16 bits. */
+    parts.port = uri.port_str ? (unsigned)strtoul(uri.port_str, NULL, 10) : 0;
     enum key_error e = key_build(&key, &parts);
     if (e != KEY_OK)
         return apr_psprintf(cmd->pool, "%s: \"%s\": %s", cmd->cmd->name, text, key_error_text(e));
