@@ -49,4 +49,8 @@ bool conf_check(struct conf *c, struct conf_error *err);
 void conf_print(const struct conf *c, FILE *out); /* every option; secrets are files, so none is shown */
 void conf_free(struct conf *c);
 
+/* Reload: logs the names of options that differ in fresh but need a restart, and takes over those that do
+ * not (LogFile, LogLevel). */
+void conf_reload(struct conf *c, struct conf *fresh);
+
 #endif

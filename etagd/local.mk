@@ -48,7 +48,10 @@ etagd_libetagd_la_SOURCES = \
 	etagd/hasher.c etagd/hasher.h \
 	etagd/resp.c etagd/resp.h \
 	etagd/dispatch.c etagd/dispatch.h etagd/info.c \
+	etagd/listener.c etagd/listener.h \
+	etagd/connection.c etagd/connection.h \
 	etagd/server.c etagd/server.h \
+	etagd/options.c etagd/options.h \
 	etagd/daemon.c etagd/daemon.h
 nodist_etagd_libetagd_la_SOURCES = etagd/lua.h
 etagd_libetagd_la_CFLAGS = $(ETAG_CFLAGS) $(LIBEVENT_CFLAGS) -pthread

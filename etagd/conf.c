@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "etagd/conf.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "etagd/lib/proto.h"
+#include "etagd/log.h"
+#include "etagd/redis_url.h"
+
+enum option_kind { TEXT, NUMBER, OCTAL, DURATION, SIZE };
+
+struct option {
+    const char *name;
+    enum option_kind kind;
+    size_t offset;
+    const char *fallback; /* default, in the form a person writes it; NULL: unset */
+    uint64_t min, max;    /* of numbers */
+    const char *help;
+};
+
+#define AT(member) offsetof(struct conf, member)
+#define HOUR UINT64_C(3600000)
+
+static const struct option options[] = {
+    {"Socket", TEXT, AT(socket), NULL, 0, 0, "path of the socket that mod_etag and etagctl connect to"},
+    {"SocketMode", OCTAL, AT(socket_mode), "0660", 0, 0777, "permissions of the socket"},
+    {"SocketGroup", TEXT, AT(socket_group), NULL, 0, 0, "group of the socket; unset: as created"},
+    {"AllowUsers", TEXT, AT(allow_users), NULL, 0, 0, "users that may connect besides root and etagd's own"},
+    {"NodeName", TEXT, AT(node), NULL, 0, 0, "this node's name in the store; default: the host name"},
+    {"Redis", TEXT, AT(redis), NULL, 0, 0, "URL of the shared store; unset: embedded store, one node"},
+    {"RedisUser", TEXT, AT(redis_user), NULL, 0, 0, "user to authenticate as; default: the URL's"},
+    {"RedisPasswordFile", TEXT, AT(redis_password_file), NULL, 0, 0, "file whose first line is the password"},
+    {"KeyPrefix", TEXT, AT(key_prefix), "etag", 0, 0, "first word of every name in Redis"},
+    {"Lease", DURATION, AT(lease_ms), "2s", 500, 60000, "bound of staleness when anything breaks"},
+    {"Horizon", DURATION, AT(horizon_ms), "48h", HOUR, 8760 * HOUR, "how long the invalidation log keeps records"},
+    {"LogMaxLength", NUMBER, AT(log_max), "1000000", 1000, 100000000, "records that the invalidation log keeps"},
+    {"TagTTL", DURATION, AT(tag_ttl_ms), "24h", 1000, 8760 * HOUR, "life of a learned tag; at most half of Horizon"},
+    {"TableSize", SIZE, AT(table_bytes), "64M", 4u << 20, UINT64_C(1) << 34, "memory of the shared table"},
+    {"MaxClients", NUMBER, AT(max_clients), "1024", 1, 65536, "connections at one time"},
+    {"HashThreads", NUMBER, AT(hash_threads), "2", 1, 64, "threads that hash large files"},
+    {"HashQueue", NUMBER, AT(hash_queue), "256", 1, 4096, "large files that may wait for a thread"},
+    {"StateDir", TEXT, AT(state_dir), NULL, 0, 0, "folder of the marker of unsent invalidations; default: the socket's"},
+    {"LogFile", TEXT, AT(log_file), NULL, 0, 0, "file to log to; unset: standard error"},
+    {"LogLevel", TEXT, AT(log_level), "info", 0, 0, "error, warn, info or debug"},
+};
+#define OPTIONS (sizeof options / sizeof *options)
+
+static bool fail(struct conf_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static bool fail(struct conf_error *err, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(err->text, sizeof err->text, format, args);
+    va_end(args);
+    return false;
+}
+
+static void *member(const struct conf *c, const struct option *o)
+{
+    return (char *)(uintptr_t)c + o->offset;
+}
+
+/* unsigned and uint64_t members are told apart here and nowhere else. */
+static bool is_narrow(const struct option *o)
+{
+    return o->offset == AT(socket_mode) || o->offset == AT(max_clients) || o->offset == AT(hash_threads);
+}
+
+static uint64_t number_of(const struct conf *c, const struct option *o)
+{
+    return is_narrow(o) ? *(const unsigned *)member(c, o) : *(const uint64_t *)member(c, o);
+}
+
+/* --- values --- */
+
+struct unit {
+    const char *name;
+    uint64_t factor;
+};
+
+static const struct unit durations[] = {{"ms", 1},    {"s", 1000},      {"mi", 60000}, {"min", 60000},
+                                        {"h", HOUR}, {"d", 24 * HOUR}, {"", 1000},    {NULL, 0}};
+static const struct unit sizes[] = {{"", 1}, {"K", 1u << 10}, {"M", 1u << 20}, {"G", 1u << 30}, {NULL, 0}};
+static const struct unit plain[] = {{"", 1}, {NULL, 0}};
+
+static bool parse_number(const char *text, const struct option *o, uint64_t *out)
+{
+    const struct unit *u = o->kind == DURATION ? durations : o->kind == SIZE ? sizes : plain;
+    char *end;
+
+    if (!isdigit((unsigned char)*text))
+        return false;
+    errno = 0;
+    unsigned long long n = strtoull(text, &end, o->kind == OCTAL ? 8 : 10);
+    if (errno)
+        return false;
+    for (; u->name; u++) {
+        if (strcasecmp(end, u->name) == 0) {
+            if (n > UINT64_MAX / u->factor)
+                return false;
+            *out = n * u->factor;
+            return *out >= o->min && *out <= o->max;
+        }
+    }
+    return false;
+}
+
+static const char *range_text(const struct option *o, char *buf, size_t size)
+{
+    static const char *const forms[] = {
+        [NUMBER] = "a number from %llu to %llu",
+        [OCTAL] = "octal permissions such as 0660",
+        [DURATION] = "a time such as 500ms, 2s, 5min, 1h or 2d, from %llums to %llums",
+        [SIZE] = "a size such as 64M, from %llu to %llu bytes",
+    };
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    snprintf(buf, size, forms[o->kind], (unsigned long long)o->min, (unsigned long long)o->max);
+#pragma GCC diagnostic pop
+    return buf;
+}
+
+static bool assign(struct conf *c, const struct option *o, const char *value, const char *origin,
+                   struct conf_error *err)
+{
+    uint64_t n;
+    char range[160];
+
+    if (o->kind == TEXT) {
+        char **text = member(c, o);
+        char *copy = *value ? strdup(value) : NULL;
+        if (*value && !copy)
+            return fail(err, "%s: out of memory", origin);
+        free(*text);
+        *text = copy;
+        return true;
+    }
+    if (!parse_number(value, o, &n))
+        return fail(err, "%s: %s \"%s\": expected %s", origin, o->name, value, range_text(o, range, sizeof range));
+    if (is_narrow(o))
+        *(unsigned *)member(c, o) = (unsigned)n;
+    else
+        *(uint64_t *)member(c, o) = n;
+    return true;
+}
+
+/* --- names --- */
+
+/* Edit distance, both words being short. */
+static unsigned distance(const char *a, const char *b)
+{
+    unsigned row[64], n = (unsigned)strlen(b);
+
+    if (n >= 63)
+        return 63;
+    for (unsigned j = 0; j <= n; j++)
+        row[j] = j;
+    for (unsigned i = 1; a[i - 1]; i++) {
+        unsigned diagonal = row[0];
+        row[0] = i;
+        for (unsigned j = 1; j <= n; j++) {
+            unsigned change = diagonal + (tolower((unsigned char)a[i - 1]) != tolower((unsigned char)b[j - 1]));
+            unsigned shift = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
+            diagonal = row[j];
+            row[j] = change < shift ? change : shift;
+        }
+    }
+    return row[n];
+}
+
+static const struct option *find(const char *name)
+{
+    for (size_t i = 0; i < OPTIONS; i++)
+        if (strcasecmp(options[i].name, name) == 0)
+            return &options[i];
+    return NULL;
+}
+
+static bool unknown(const char *name, const char *origin, struct conf_error *err)
+{
+    const struct option *best = NULL;
+    unsigned least = 4;
+
+    for (size_t i = 0; i < OPTIONS; i++) {
+        unsigned d = distance(name, options[i].name);
+        if (d < least) {
+            least = d;
+            best = &options[i];
+        }
+    }
+    if (best)
+        return fail(err, "%s: unknown option \"%s\"; did you mean %s?", origin, name, best->name);
+    return fail(err, "%s: unknown option \"%s\"; etagd --print-config lists them all", origin, name);
+}
+
+bool conf_set(struct conf *c, const char *name, const char *value, const char *origin, struct conf_error *err)
+{
+    const struct option *o = find(name);
+    return o ? assign(c, o, value, origin, err) : unknown(name, origin, err);
+}
+
+/* --- files --- */
+
+/* The value of a line: one word, or text in double quotes, or several words kept as they stand. */
+static bool unquote(char *value, const char *origin, struct conf_error *err)
+{
+    size_t n = strlen(value);
+
+    if (*value != '"')
+        return true;
+    if (n < 2 || value[n - 1] != '"' || memchr(value + 1, '"', n - 2))
+        return fail(err, "%s: unbalanced double quotes", origin);
+    memmove(value, value + 1, n - 2);
+    value[n - 2] = '\0';
+    return true;
+}
+
+static bool read_line(struct conf *c, char *line, const char *origin, struct conf_error *err)
+{
+    char *name = line + strspn(line, " \t"), *value;
+    size_t n = strlen(name);
+
+    while (n && isspace((unsigned char)name[n - 1]))
+        name[--n] = '\0';
+    if (!n || *name == '#')
+        return true;
+    value = name + strcspn(name, " \t");
+    if (!*value)
+        return fail(err, "%s: %s has no value", origin, name);
+    *value++ = '\0';
+    value += strspn(value, " \t");
+    return unquote(value, origin, err) && conf_set(c, name, value, origin, err);
+}
+
+bool conf_read(struct conf *c, const char *file, struct conf_error *err)
+{
+    FILE *in = fopen(file, "re");
+    char *line = NULL, origin[256];
+    size_t room = 0;
+    bool ok = true;
+
+    if (!in)
+        return fail(err, "%s: %s; name an existing file with --config", file, strerror(errno));
+    for (unsigned number = 1; ok && getline(&line, &room, in) >= 0; number++) {
+        snprintf(origin, sizeof origin, "%s:%u", file, number);
+        ok = read_line(c, line, origin, err);
+    }
+    if (ok && ferror(in))
+        ok = fail(err, "%s: %s", file, strerror(errno));
+    free(line);
+    fclose(in);
+    return ok;
+}
+
+/* --- defaults and checks --- */
+
+static bool default_socket(struct conf *c, struct conf_error *err)
+{
+    const char *runtime = getenv("XDG_RUNTIME_DIR");
+
+    if (geteuid() == 0 || access("/run/etagd", W_OK) == 0)
+        return conf_set(c, "Socket", PROTO_DEFAULT_SOCKET, "default", err);
+    if (runtime && *runtime == '/') {
+        char path[512];
+        snprintf(path, sizeof path, "%s/etagd/etagd.sock", runtime);
+        return conf_set(c, "Socket", path, "default", err);
+    }
+    return true; /* conf_check says what to do when nothing names one */
+}
+
+struct conf *conf_new(struct conf_error *err)
+{
+    struct conf *c = calloc(1, sizeof *c);
+    char host[256] = "localhost";
+
+    if (!c) {
+        fail(err, "out of memory");
+        return NULL;
+    }
+    gethostname(host, sizeof host - 1);
+    bool ok = conf_set(c, "NodeName", host, "default", err) && default_socket(c, err);
+    for (size_t i = 0; ok && i < OPTIONS; i++)
+        if (options[i].fallback)
+            ok = assign(c, &options[i], options[i].fallback, "default", err);
+    if (!ok) {
+        conf_free(c);
+        return NULL;
+    }
+    return c;
+}
+
+static bool check_socket(const struct conf *c, struct conf_error *err)
+{
+    size_t most = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
+
+    if (!c->socket)
+        return fail(err, "no socket: set Socket (or --socket PATH), since neither /run/etagd is writable nor "
+                         "XDG_RUNTIME_DIR is set");
+    if (*c->socket != '/')
+        return fail(err, "Socket \"%s\": must be an absolute path", c->socket);
+    if (strlen(c->socket) > most)
+        return fail(err, "Socket \"%s\": the path has %zu bytes, the system allows %zu; choose a shorter one", c->socket,
+                    strlen(c->socket), most);
+    return true;
+}
+
+static bool check_password_file(const struct conf *c, struct conf_error *err)
+{
+    struct stat st;
+    const char *file = c->redis_password_file;
+
+    if (!file)
+        return true;
+    if (stat(file, &st) < 0)
+        return fail(err, "RedisPasswordFile \"%s\": %s", file, strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return fail(err, "RedisPasswordFile \"%s\": not a regular file", file);
+    if (st.st_mode & S_IRWXO || (st.st_mode & S_IRWXG && st.st_gid != getegid()))
+        return fail(err, "RedisPasswordFile \"%s\": others may read it; chmod 0600 it", file);
+    return true;
+}
+
+/* Words of names in Redis: nothing that would make another hash tag or a second argument of them. */
+static bool check_words(const struct conf *c, struct conf_error *err)
+{
+    if (!c->key_prefix || strpbrk(c->key_prefix, " {}\t\"'"))
+        return fail(err, "KeyPrefix \"%s\": must be one word without braces and quotes", c->key_prefix ? c->key_prefix : "");
+    if (!c->node || strpbrk(c->node, " {}\t\"'"))
+        return fail(err, "NodeName \"%s\": must be one word without braces and quotes", c->node ? c->node : "");
+    return true;
+}
+
+bool conf_check(struct conf *c, struct conf_error *err)
+{
+    struct redis_url url;
+    enum log_level level;
+    const char *why;
+
+    if (!check_socket(c, err) || !check_words(c, err) || !check_password_file(c, err))
+        return false;
+    if (c->redis && !redis_url_parse(c->redis, &url, &why))
+        return fail(err, "Redis \"%s\": %s", c->redis, why);
+    if (!c->log_level || !log_level_parse(c->log_level, &level))
+        return fail(err, "LogLevel \"%s\": expected error, warn, info or debug", c->log_level ? c->log_level : "");
+    if (c->tag_ttl_ms > c->horizon_ms / 2)
+        return fail(err, "TagTTL is more than half of Horizon: raise Horizon or lower TagTTL, so that the log always "
+                         "outlives what it could invalidate");
+    return true;
+}
+
+/* --- output --- */
+
+static void print_number(const struct option *o, uint64_t n, FILE *out)
+{
+    const struct unit *u = o->kind == DURATION ? durations : sizes, *best = NULL;
+
+    if (o->kind == OCTAL) {
+        fprintf(out, "%04llo", (unsigned long long)n);
+        return;
+    }
+    for (; o->kind != NUMBER && u->name; u++)
+        if (n && n % u->factor == 0 && *u->name && (!best || u->factor > best->factor))
+            best = u;
+    fprintf(out, "%llu%s", (unsigned long long)(best ? n / best->factor : n), best ? best->name : "");
+}
+
+void conf_print(const struct conf *c, FILE *out)
+{
+    for (size_t i = 0; i < OPTIONS; i++) {
+        const struct option *o = &options[i];
+
+        fprintf(out, "# %s\n", o->help);
+        if (o->kind != TEXT) {
+            fprintf(out, "%s ", o->name);
+            print_number(o, number_of(c, o), out);
+            fprintf(out, "\n");
+        } else if (*(char *const *)member(c, o)) {
+            fprintf(out, "%s \"%s\"\n", o->name, *(char *const *)member(c, o));
+        } else {
+            fprintf(out, "#%s\n", o->name);
+        }
+    }
+}
+
+void conf_free(struct conf *c)
+{
+    if (!c)
+        return;
+    for (size_t i = 0; i < OPTIONS; i++)
+        if (options[i].kind == TEXT)
+            free(*(char **)member(c, &options[i]));
+    free(c);
+}
+
+static bool same(const struct conf *a, const struct conf *b, const struct option *o)
+{
+    const char *x, *y;
+
+    if (o->kind != TEXT)
+        return number_of(a, o) == number_of(b, o);
+    x = *(char *const *)member(a, o);
+    y = *(char *const *)member(b, o);
+    return x == y || (x && y && strcmp(x, y) == 0);
+}
+
+static void swap_text(char **a, char **b)
+{
+    char *was = *a;
+    *a = *b;
+    *b = was;
+}
+
+void conf_reload(struct conf *c, struct conf *fresh)
+{
+    swap_text(&c->log_file, &fresh->log_file);
+    swap_text(&c->log_level, &fresh->log_level);
+    for (size_t i = 0; i < OPTIONS; i++)
+        if (options[i].offset != AT(log_file) && options[i].offset != AT(log_level) && !same(c, fresh, &options[i]))
+            log_warn("%s has changed in the configuration; restart etagd to use it", options[i].name);
+}
