@@ -37,6 +37,7 @@ class Process:
         self.log = self.folder / f"{self.name}.log"
         self.environment = {}
         self.outlive_us = False  # the demo's KEEP=1: not stopped when Python ends
+        self.identity = None     # setpriv's options instead of the unprivileged account's; root only
         self.proc = None
 
     def argv(self):
@@ -51,10 +52,12 @@ class Process:
         if not self.outlive_us:
             command += ["--pdeathsig", "TERM"]
         who = machine.account()
-        if who:
+        if self.identity is not None:
+            command += self.identity
+        elif who:
             command += [f"--reuid={who.pw_uid}", f"--regid={who.pw_gid}", "--clear-groups"]
         elif self.outlive_us:
-            command = []
+            return [str(a) for a in self.argv()]
         return command + [str(a) for a in self.argv()]
 
     def spawn(self):
