@@ -10,6 +10,7 @@ import shutil
 import pytest
 
 from env import machine
+from env.backend import Backend
 from env.etagd import Etagd
 from env.httpd import MPM, Httpd
 from env.redis import Redis
@@ -117,3 +118,10 @@ def etagd(new_etagd):
 def httpd(new_httpd, etagd):
     """httpd with mod_etag and an embedded etagd; not started. Its config begins with ETagEngine On."""
     return new_httpd("ETagEngine On\n", etagd=etagd)
+
+
+@pytest.fixture
+def backend():
+    """A small application for ProxyPass, running."""
+    with Backend() as application:
+        yield application
