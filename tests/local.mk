@@ -12,6 +12,7 @@ check_PROGRAMS += \
 	tests/unit/test_digest \
 	tests/unit/test_key \
 	tests/unit/test_scope \
+	tests/unit/test_scope_cover \
 	tests/unit/test_entry \
 	tests/unit/test_table \
 	tests/unit/test_proto \
@@ -34,6 +35,8 @@ tests_unit_test_key_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_key_LDADD = $(TEST_LDADD)
 tests_unit_test_scope_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_scope_LDADD = $(TEST_LDADD)
+tests_unit_test_scope_cover_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_scope_cover_LDADD = $(TEST_LDADD)
 tests_unit_test_entry_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_entry_LDADD = $(TEST_LDADD)
 tests_unit_test_table_CFLAGS = $(TEST_CFLAGS)
@@ -57,6 +60,15 @@ tests_stress_table_step_CFLAGS = $(TEST_CFLAGS)
 tests_stress_table_step_LDADD = $(TEST_LDADD)
 tests_fuzz_table_corrupt_CFLAGS = $(TEST_CFLAGS)
 tests_fuzz_table_corrupt_LDADD = $(TEST_LDADD)
+
+# The fuzz targets of the library, over their corpus and changes of it (tests/fuzz/target.h for libFuzzer).
+check_PROGRAMS += tests/fuzz/replay
+tests_fuzz_replay_SOURCES = tests/fuzz/replay.c tests/fuzz/target.h tests/fuzz/tags.c tests/fuzz/keys.c \
+	tests/fuzz/scopes.c tests/fuzz/entries.c
+tests_fuzz_replay_CPPFLAGS = $(AM_CPPFLAGS) -DFUZZ_CORPUS=\"$(abs_top_srcdir)/tests/fuzz/corpus\"
+tests_fuzz_replay_CFLAGS = $(ETAG_CFLAGS)
+tests_fuzz_replay_LDADD = etagd/libetag.la
+EXTRA_DIST += tests/fuzz/corpus tests/unit/exact.h tests/unit/precondition_cases.h tests/unit/scope_set.h
 
 EXTRA_PROGRAMS += tests/bench/table_lookup
 tests_bench_table_lookup_CFLAGS = $(TEST_CFLAGS)

@@ -4,6 +4,7 @@ PROGRAMS = {
     "tests/stress/table_stress": (["6"], ["300"]),
     "tests/stress/table_step": ([], ["all"]),
     "tests/fuzz/table_corrupt": ([], ["20000000"]),
+    "tests/fuzz/replay": ([], ["20000000"]),
 }
 # Those the sanitizers see too.
-SANITIZED = ("tests/fuzz/table_corrupt",)
+SANITIZED = ("tests/fuzz/table_corrupt", "tests/fuzz/replay")
