@@ -69,3 +69,5 @@ BUILT_SOURCES += etagd/lua.h
 CLEANFILES += etagd/lua.h
 etagd/lua.h: $(ETAG_LUA) $(top_srcdir)/etagd/lua/embed.awk
 	$(AM_V_GEN)$(MKDIR_P) etagd && $(AWK) -f $(top_srcdir)/etagd/lua/embed.awk $(ETAG_LUA) > $@.tmp && mv $@.tmp $@
+# BUILT_SOURCES only help "make all"; a single target needs to know.
+etagd/libetagd_la-follower.lo etagd/libetagd_la-shared.lo: etagd/lua.h
