@@ -15,7 +15,7 @@ APLOG_USE_MODULE(etag);
 
 struct pitfall {
     const char *directive;
-    const char *first, *second; /* words that must appear in this order, in any case; NULL: none */
+    const char *first, *second; /* words that follow each other, in any case; second NULL: none */
     const char *consequence;
 };
 
@@ -31,25 +31,23 @@ static const struct pitfall pitfalls[] = {
     {"Header", "add", "ETag", "sends a second tag: remove it"},
     {"RequestHeader", "unset", "If-None-Match", "takes the client's tag away before it is compared: remove it"},
     {"RequestHeader", "edit", "If-None-Match", "is not needed: suffixes such as -gzip are understood; remove it"},
-    {"DeflateAlterETag", "Remove", NULL, "takes the tag off every compressed response: use AddSuffix, the default"},
-    {"DeflateAlterETag", "NoChange", NULL, "gives compressed and plain bodies one tag: use AddSuffix, the default"},
+    {"DeflateAlterEtag", "Remove", NULL, "takes the tag off every compressed response: use AddSuffix, the default"},
+    {"DeflateAlterEtag", "NoChange", NULL, "gives compressed and plain bodies one tag: use AddSuffix, the default"},
     {"BrotliAlterETag", "Remove", NULL, "takes the tag off every compressed response: use AddSuffix, the default"},
     {"BrotliAlterETag", "NoChange", NULL, "gives compressed and plain bodies one tag: use AddSuffix, the default"},
 };
 
-/* The words of a directive, quotes taken off, one after the other. */
 static bool has_words(apr_pool_t *p, const char *args, const char *first, const char *second)
 {
-    bool seen = false;
+    const char *before = "";
 
     while (args && *args) {
         const char *word = ap_getword_conf(p, &args);
-        if (!seen && strcasecmp(word, first) == 0)
-            seen = true;
-        else if (seen && second && strcasecmp(word, second) == 0)
+        if (second ? strcasecmp(before, first) == 0 && strcasecmp(word, second) == 0 : strcasecmp(word, first) == 0)
             return true;
+        before = word;
     }
-    return seen && !second;
+    return false;
 }
 
 static void warn_about(apr_pool_t *p, server_rec *s, const ap_directive_t *d)

@@ -131,8 +131,8 @@ PITFALLS = [
     ("Header add ETag x", "sends a second tag"),
     ("RequestHeader edit If-None-Match -gzip x", "suffixes such as -gzip are understood"),
     ("RequestHeader unset If-None-Match", "takes the client's tag away"),
-    ("DeflateAlterETag Remove", "takes the tag off every compressed response"),
-    ("DeflateAlterETag NoChange", "gives compressed and plain bodies one tag"),
+    ("DeflateAlterEtag Remove", "takes the tag off every compressed response"),
+    ("DeflateAlterEtag NoChange", "gives compressed and plain bodies one tag"),
 ]
 
 
@@ -168,5 +168,5 @@ def test_file_cache_is_named(new_httpd, etagd):
 
 def test_sane_settings_are_not_warned_of(new_httpd, etagd):
     httpd = new_httpd("ETagEngine On\nHeader set X-ETag a\nHeader unset Server\nHeader set Vary ETag\nFileETag None\n"
-                      "DeflateAlterETag AddSuffix\n", modules=["headers", "deflate"], etagd=etagd).start()
+                      "DeflateAlterEtag AddSuffix\n", modules=["headers", "deflate"], etagd=etagd).start()
     assert not httpd.log_lines("mod_etag: .*httpd.conf")
