@@ -21,6 +21,7 @@ MODULES = ["proxy", "proxy_http", "cgid", "filter", "deflate", "brotli", "header
 
 # Both servers of a node: the same files, application and CGI, compressed the same way.
 BOTH = """\
+MaxKeepAliveRequests 0
 AddType text/plain .py .pm .h .m4 .sh
 AddOutputFilterByType BROTLI_COMPRESS;DEFLATE text/html text/plain text/css text/javascript application/json
 ProxyPass /app/ http://127.0.0.1:{application}/
