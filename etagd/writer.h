@@ -27,7 +27,8 @@ struct writer_stats {
 struct writer *writer_create(const struct writer_size *size, const char **why);
 
 /* Marks the table retired, ends its lease, gives its memory back although idle readers still map it
- * (they then read zeros: misses), and frees the handle. */
+ * (they then read zeros: misses), and frees the handle. A daemon that stops for good ends the lease
+ * (writer_lease 0) and exits without this, so that self-validating records go on answering. */
 void writer_retire(struct writer *w);
 
 int writer_table_fd(const struct writer *w); /* read-only re-open, to be passed to clients */

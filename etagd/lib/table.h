@@ -15,7 +15,10 @@
  *    copies, then checks that word: a torn copy is noticed.
  *  - cells: for each scope two cells (count-min) hold the seq of its last invalidation; the summary
  *    holds a bit per cell, so that a scope never invalidated costs no cell access.
- *  - control words carry 48 bits of value and 16 of check, salted by generation and position.
+ *    A scope is known by 32 bits of SipHash-2-4-64 of its text (scope.h) under the table's sipkey; its
+ *    cells are id & (2^n - 1) and (id * 0x9E3779B1 mod 2^32) >> (32 - n).
+ *  - control words carry 48 bits of value and 16 of check, salted by generation and position, never 0:
+ *    a page of zeros is damage. The arithmetic is in table_word.h.
  *
  * A reader believes nothing it did not check on its private copy. Every failure is a miss.
  * Order of a lookup (rule: the lease before everything): load the lease word; then slots, record,
@@ -100,7 +103,7 @@ struct table_id {
 enum table_result {
     TABLE_HIT = 1,
     TABLE_MISS = 0,
-    TABLE_VOID = -1,   /* no lease, retired or damaged: attach again */
+    TABLE_VOID = -1,   /* no lease, retired or damaged, with or without a record: attach again */
     TABLE_STALE = -2,  /* there was a record; it was invalidated */
     TABLE_EXPIRED = -3 /* there was a record; its time is over */
 };

@@ -2,7 +2,7 @@
 /*
  * Corrupted tables: a filled table is copied, damaged, and every key is looked up:
  *
- *   table_corrupt [seconds] [seed]
+ *   table_corrupt [lookups] [seed]
  *
  * Neither crash nor undefined behaviour (build with --enable-sanitizers; the copy ends at the end of its
  * allocation), nor a hit whose bytes were not written under that key. Damage to a control word may
@@ -267,18 +267,20 @@ static struct image filled_table(struct table_id **ids, uint64_t *random)
 
 int main(int argc, char **argv)
 {
-    const unsigned seconds = argc > 1 ? (unsigned)atoi(argv[1]) : 5;
+    const uint64_t lookups = argc > 1 ? strtoull(argv[1], NULL, 0) : 5000000;
     const uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 0) : table_now_ms() * 1000 + (uint64_t)getpid();
-    uint64_t random = seed, failures = 0, hits = 0;
+    uint64_t random = seed, failures = 0, hits = 0, made = 0;
     struct table_id *ids;
     struct tally tally[KINDS] = {{0}};
 
     printf("table_corrupt: seed %llu\n", (unsigned long long)seed);
     fflush(stdout);
     struct image good = filled_table(&ids, &random);
-    const uint64_t until = table_now_ms() + seconds * UINT64_C(1000);
-    for (unsigned k = 0; table_now_ms() < until; k = (k + 1) % KINDS)
+    for (unsigned k = 0; made < lookups; k = (k + 1) % KINDS) {
+        const uint64_t before = tally[k].lookups;
         one_table(&good, ids, &kinds[k], &random, &tally[k]);
+        made += tally[k].lookups - before;
+    }
     for (unsigned k = 0; k < KINDS; k++) {
         printf("%-16s tables %llu refused %llu lookups %llu hits %llu wrong %llu revived %llu\n", kinds[k].name,
                (unsigned long long)tally[k].tables, (unsigned long long)tally[k].refused,

@@ -2,7 +2,7 @@
 /*
  * The table stopped at every instruction, by ptrace:
  *
- *   table_step [seconds] [seed] [stride]
+ *   table_step [seconds, or "all"] [seed] [stride]
  *
  * Writer stepped, for so many seconds: after every instruction of puts, removals, invalidations and
  * evictions the table is read as it would be found had the writer been killed there.
@@ -162,7 +162,7 @@ static void writing(struct writer *w, uint64_t seed)
     const struct ring *small = &w->ring[RING_SMALL], *large = &w->ring[RING_MAIN];
     const uint64_t lap = large->tail + large->words;
 
-    while (large->tail < lap || small->limit - small->tail > RING_CHUNK + 400) {
+    while (large->tail < lap || small->limit - small->tail > RING_CHUNK + 120) {
         const uint64_t random = oracle_random(&seed);
         oracle_change(&shared->oracle, w, random | 4096);
         w->touch[random % w->touch_bytes] = (uint8_t)(random >> 32);
@@ -328,9 +328,10 @@ int main(int argc, char **argv)
         {"the record is replaced", replace, false},
         {"invalidated, lease renewed", invalidate_and_renew, true},
     };
-    const unsigned seconds = argc > 1 ? (unsigned)atoi(argv[1]) : 5;
+    const bool all = argc > 1 && strcmp(argv[1], "all") == 0; /* the writer for two minutes, every stop of the reader */
+    const unsigned seconds = all ? 120 : argc > 1 ? (unsigned)atoi(argv[1]) : 4;
     const uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 0) : table_now_ms() * 1000 + (uint64_t)getpid();
-    const unsigned stride = argc > 3 && atoi(argv[3]) > 0 ? (unsigned)atoi(argv[3]) : 8;
+    const unsigned stride = argc > 3 && atoi(argv[3]) > 0 ? (unsigned)atoi(argv[3]) : all ? 1 : 8;
     const char *why;
     bool done = true;
 
