@@ -25,8 +25,10 @@
  *   ETAG INVALIDATE op arg [op arg...]  bulk: log id once applied on this node ("local" while the
  *                                    store has not acknowledged yet; it is kept until it has)
  *   ETAG HOSTS alias host [alias host...]  +OK: names of this node's virtual hosts
+ *   ETAG APPLIED id                  integer: CLOCK_MONOTONIC ns at which the log record had become visible
+ *                                    in the table; 0: not yet, or too long ago to be remembered
  *   XADD {etag}:log * field value ... | XRANGE | XREVRANGE | XLEN      embedded store only
- *   SELECT 0 · CLIENT SETNAME x · COMMAND [...]     answered so that ordinary clients connect
+ *   SELECT 0 · CLIENT SETNAME x · CLIENT SETINFO k v · COMMAND [...] · QUIT   so that ordinary clients connect
  *
  * generation and seq are what table_snapshot() gave, in decimal. value and capsule: entry.h.
  * Limits: PROTO_MAX_ARGS arguments, PROTO_MAX_BULK bytes each, PROTO_MAX_REQUEST in all; a request
