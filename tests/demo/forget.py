@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from env import machine
+from env.process import wait_for
 
 
 class RedisCli:
@@ -14,6 +15,7 @@ class RedisCli:
     def __init__(self, redis):
         self.proc = subprocess.Popen([machine.program("redis-cli"), "-p", str(redis.port)], stdin=subprocess.PIPE,
                                      stdout=subprocess.PIPE, text=True, bufsize=1)
+        self.type("PING")  # it connects with its first command
 
     def type(self, line):
         """Sends one line; returns the first line of the answer."""
@@ -28,21 +30,25 @@ class RedisCli:
 
 @dataclass
 class Forgotten:
-    answer: str          # redis-cli's
-    answered_us: float   # from the command's sending to redis-cli's answer
-    after_us: list       # from the command's sending to each node's first 200 for the old tag
+    """Times in microseconds from the command's sending; None for never."""
+
+    answered: float  # redis-cli's answer
+    tables: list     # each etagd's own stamp: the record is in its table, the tag is dead
+    seen: list       # the first 200 for the old tag that a client saw, per node
     bodies: list
     tags: list
 
 
 class Watch(threading.Thread):
-    """Asks one node again and again whether the old tag is still good, until it is not."""
+    """Asks one node every few milliseconds whether the old tag is still good, until it is not."""
+
+    PAUSE = 0.002  # without one, three of these would keep a small machine from doing anything else
 
     def __init__(self, server, target, tag, deadline):
         super().__init__(daemon=True)
         self.connection = server.connect()
         self.target, self.tag, self.deadline = target, tag, deadline
-        self.asked = threading.Event()
+        self.asked, self.pause = threading.Event(), threading.Event()
         self.at = self.response = None
 
     def run(self):
@@ -55,6 +61,7 @@ class Watch(threading.Thread):
                     self.asked.set()
                     return
                 self.asked.set()
+                self.pause.wait(self.PAUSE)
 
 
 def watch(servers, target, tag, act, timeout=10.0):
@@ -72,8 +79,15 @@ def watch(servers, target, tag, act, timeout=10.0):
     return got, begun, done, watches
 
 
-def forget(cli, servers, target, tag, command):
-    """Types command while every node is being asked; None for a node that never forgot."""
-    answer, begun, done, watches = watch(servers, target, tag, lambda: cli.type(command))
-    return Forgotten(answer, (done - begun) * 1e6, [w.at and (w.at - begun) * 1e6 for w in watches],
+def applied(etagd, identity, begun):
+    """When a node's table had the record of the log, by its own clock, which is ours too."""
+    stamp = wait_for(lambda: etagd.call("ETAG", "APPLIED", identity), f"{etagd.folder} to apply {identity}")
+    return stamp / 1e3 - begun * 1e6
+
+
+def forget(cli, cluster, target, tag, command):
+    """Types command while every node is being asked."""
+    identity, begun, done, watches = watch(cluster.ours, target, tag, lambda: cli.type(command))
+    return Forgotten((done - begun) * 1e6, [applied(n.etagd, identity, begun) for n in cluster.nodes],
+                     [w.at and (w.at - begun) * 1e6 for w in watches],
                      [w.response and w.response.body for w in watches], [w.response and w.response.etag for w in watches])

@@ -17,15 +17,14 @@ class Show:
         print(text, flush=True)
 
     def table(self, head, rows):
-        """Columns as wide as they need; the first one to the left, numbers to the right."""
+        """Columns as wide as they need; those of numbers to the right."""
         cells = [[str(c) for c in row] for row in [head, *rows]]
-        widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
-        for number, row in enumerate(cells):
-            parts = [c.ljust(w) if i == 0 or not c[:1].isdigit() else c.rjust(w)
-                     for i, (c, w) in enumerate(zip(row, widths))]
+        columns = list(zip(*cells))
+        widths = [max(map(len, column)) for column in columns]
+        numbers = [all(c[:1].isdigit() for c in column[1:]) for column in columns]
+        for row in [cells[0], ["-" * w for w in widths], *cells[1:]]:
+            parts = [c.rjust(w) if number else c.ljust(w) for c, w, number in zip(row, widths, numbers)]
             print("   " + "  ".join(parts).rstrip())
-            if number == 0:
-                print("   " + "  ".join("-" * w for w in widths))
         sys.stdout.flush()
 
     def claim(self, text, true):
