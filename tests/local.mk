@@ -15,6 +15,7 @@ check_PROGRAMS += \
 	tests/unit/test_scope_cover \
 	tests/unit/test_entry \
 	tests/unit/test_table \
+	tests/unit/test_writer \
 	tests/unit/test_proto \
 	tests/unit/test_client \
 	tests/unit/test_conf \
@@ -41,6 +42,8 @@ tests_unit_test_entry_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_entry_LDADD = $(TEST_LDADD)
 tests_unit_test_table_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_table_LDADD = $(TEST_LDADD)
+tests_unit_test_writer_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_writer_LDADD = $(TEST_LDADD)
 tests_unit_test_proto_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_proto_LDADD = $(TEST_LDADD)
 tests_unit_test_client_CFLAGS = $(TEST_CFLAGS)
@@ -70,9 +73,24 @@ tests_fuzz_replay_CFLAGS = $(ETAG_CFLAGS)
 tests_fuzz_replay_LDADD = etagd/libetag.la
 EXTRA_DIST += tests/fuzz/corpus tests/unit/exact.h tests/unit/precondition_cases.h tests/unit/scope_set.h
 
+# What integration tests use beside httpd: a reader of a node's table.
+check_PROGRAMS += tests/integration/tools/lookup
+tests_integration_tools_lookup_CFLAGS = $(ETAG_CFLAGS)
+tests_integration_tools_lookup_LDADD = etagd/libetag.la
+
 EXTRA_PROGRAMS += tests/bench/table_lookup
 tests_bench_table_lookup_CFLAGS = $(TEST_CFLAGS)
-tests_bench_table_lookup_LDADD = $(TEST_LDADD)
+tests_bench_table_lookup_LDADD = $(TEST_LDADD) -lm
+
+# The reader with faults planted: made by name, to see that these programs then fail.
+PLANTED = -DPLANT_WINDOW -DPLANT_CHECKSUM -DPLANT_LEASE
+EXTRA_PROGRAMS += tests/stress/table_stress_planted tests/stress/table_step_planted
+tests_stress_table_stress_planted_SOURCES = tests/stress/table_stress.c tests/stress/table_planted.c
+tests_stress_table_stress_planted_CFLAGS = $(TEST_CFLAGS) $(PLANTED) -pthread
+tests_stress_table_stress_planted_LDADD = $(TEST_LDADD)
+tests_stress_table_step_planted_SOURCES = tests/stress/table_step.c tests/stress/table_planted.c
+tests_stress_table_step_planted_CFLAGS = $(TEST_CFLAGS) $(PLANTED)
+tests_stress_table_step_planted_LDADD = $(TEST_LDADD)
 
 # What runs them. The GNUmakefile in front builds the tree for the sanitizers and installs what is missing.
 TEST_RUN = ETAG_BUILD=$(abs_top_builddir) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) $(top_srcdir)/tests
@@ -87,4 +105,4 @@ check-long: programs
 demo: all
 	@$(TEST_RUN)/demo/demo.py
 bench: all $(EXTRA_PROGRAMS)
-	@$(TEST_RUN)/bench/bench.py
+	@$(TEST_RUN)/bench/run.py $(BENCHFLAGS)

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every row works with: a folder, servers that are stopped in the end, the number of rounds."""
+import os
+import random
+import shutil
+
+import stats
+from env import machine
+from env.etagd import Etagd
+from report import number
+
+
+class Bench:
+    cpus = frozenset(os.sched_getaffinity(0))
+
+    def __init__(self, options):
+        self.quick, self.noise, self.instructions = options.quick, options.noise, options.instructions
+        self.folder = machine.new_folder("etag-bench-")
+        self.running = []
+        self._folders = 0
+
+    def rounds(self, full, quick):
+        return quick if self.quick else full
+
+    def own_folder(self, name):
+        self._folders += 1
+        return machine.own_folder(self.folder, f"{name}{self._folders}")
+
+    def start(self, *servers):
+        for server in servers:
+            self.running.append(server.start())
+        return servers[0]
+
+    def stop(self, *servers):
+        for server in servers:
+            self.running.remove(server)
+            server.stop()
+
+    def etagd(self, **how):
+        """Running; embedded store unless told otherwise."""
+        return self.start(Etagd(self.own_folder("etagd"), **how))
+
+    @staticmethod
+    def content(size):
+        """Always the same bytes, which do not compress."""
+        return random.Random(size).randbytes(size)
+
+    @staticmethod
+    def spread(values):
+        return f"median {number(stats.median(values))}, {number(min(values))} to {number(max(values))}"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        for server in reversed(self.running):
+            server.kill() if exc[0] else server.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
