@@ -41,8 +41,8 @@ def by_hand(show, cluster):
     node, other = cluster.ours[0], cluster.ours[1]
     show.heading("Left running: try it by hand")
     show.line(f"""\
-   curl -i http://127.0.0.1:{node.port}{scenes_pages.PAGE} -H 'Host: www.example.com' -o /dev/null -D -
-   curl -i http://127.0.0.1:{other.port}{scenes_pages.PAGE} -H 'Host: www.example.com' -H 'If-None-Match: TAG'
+   curl -sD - -o /dev/null http://127.0.0.1:{node.port}{scenes_pages.PAGE} -H 'Host: www.example.com'
+   curl -sD - -o /dev/null http://127.0.0.1:{other.port}{scenes_pages.PAGE} -H 'Host: www.example.com' -H 'If-None-Match: TAG'
    redis-cli -p {cluster.redis.port} XADD '{{etag}}:log' '*' url www.example.com{scenes_pages.PAGE}
    redis-cli -p {cluster.redis.port} XRANGE '{{etag}}:log' - +
    redis-cli -s {cluster.nodes[0].etagd.socket} INFO
