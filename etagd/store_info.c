@@ -68,7 +68,7 @@ static void store_section(const struct store *s, struct section to)
     number(&to, "fetches", c->fetches);
     number(&to, "fetch_table_hits", c->fetch_hits);
     number(&to, "fetch_inserted", c->inserted);
-    number(&to, "invalidations", c->invalidations);
+    number(&to, "invalidations_here", c->invalidations);
     if (!s->shared)
         return;
     number(&to, "unshared_too_long", c->unshared);
