@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Turns Lua files into a C header: one string constant per file, named lua_<file without .lua>.
 FNR == 1 {
     if (NR > 1) print "    ;"

@@ -3,17 +3,19 @@
 import re
 
 # Lowest first; groups side by side in one tier do not know each other. A file belongs to the group that
-# lists its name without suffix ("store_*" stands for all of store's parts).
+# lists its name without suffix ("store_*" stands for all of store's parts). shared is coherence's side
+# towards Redis.
 TIERS = [
-    {"base": "conf conf_* log clock log_id notify fields"},
-    {"redis": "redis redis_* redis_url"},
-    {"writer": "writer writer_*", "coherence": "coherence coherence_* positions effect hosts entry_text shared lua",
-     "embedded": "embedded embedded_*"},
-    {"store": "store store_*", "hasher": "hasher hasher_*"},
-    {"dispatch": "dispatch dispatch_*"},
-    {"server": "server server_*"},
-    {"daemon": "daemon daemon_*"},
-    {"main": "main"},
+    {"base": "conf log clock log_id notify fields redis_url resp lua"},
+    {"redis": "redis script"},
+    {"writer": "writer writer_*", "coherence": "coherence positions effect hosts entry_text",
+     "embedded": "embedded", "unsent": "unsent"},
+    {"shared": "shared follower fetch"},
+    {"store": "store store_*", "hasher": "hasher"},
+    {"dispatch": "dispatch info"},
+    {"server": "server connection listener"},
+    {"daemon": "daemon"},
+    {"main": "main options"},
 ]
 INCLUDE = re.compile(r'^\s*#\s*include\s+([<"])([^>"]+)[>"]', re.MULTILINE)
 HTTPD = re.compile(r"^(httpd|http_\w+|ap_\w+|apr_?\w*|util_\w+|mod_\w+|scoreboard|mpm_common)\.h$")
@@ -78,4 +80,4 @@ def check(tree):
 
 
 def plant(tree):
-    return tree.plant("etagd/conf_planted.c", '#include "etagd/store.h"\n')
+    return tree.plant("etagd/store_planted.c", '#include "etagd/server.h"\n')
