@@ -54,7 +54,7 @@ static void test_round_trip(void **state)
     for (size_t i = 0; i < COUNT(entries); i++) {
         struct entry e = {entries[i].kind, entries[i].flags, entries[i].last_modified, {bytes400, entries[i].n}};
         struct entry back;
-        uint8_t buf[ENTRY_SIZE];
+        uint8_t buf[ENTRY_SIZE + 1]; /* the limit refuses, not the buffer */
         size_t n = entry_encode(buf, sizeof(buf), &e);
         struct span bytes;
 
@@ -124,6 +124,20 @@ static void test_wrong_lengths(void **state)
         bytes = exact(buf, n);
         assert_int_equal(entry_decode(bytes, &out), claimed == 8);
         exact_free(bytes);
+    }
+}
+
+/* A tag over the limit, whole and consistent in itself. */
+static void test_too_long_to_decode(void **state)
+{
+    char buf[ENTRY_SIZE + 1] = "u";
+    struct entry out;
+
+    (void)state;
+    for (unsigned n = ENTRY_TAG_MAX; n <= ENTRY_TAG_MAX + 1; n++) {
+        buf[2] = (char)(n & 0xff);
+        buf[3] = (char)(n >> 8);
+        assert_int_equal(entry_decode(span_of(buf, 12 + n), &out), n <= ENTRY_TAG_MAX);
     }
 }
 
@@ -237,10 +251,15 @@ static void test_capsule_damaged(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),          cmocka_unit_test(test_layout),
-        cmocka_unit_test(test_small_buffers),       cmocka_unit_test(test_wrong_lengths),
-        cmocka_unit_test(test_every_kind_and_flag), cmocka_unit_test(test_capsule),
-        cmocka_unit_test(test_capsule_refuses),     cmocka_unit_test(test_capsule_full),
+        cmocka_unit_test(test_round_trip),
+        cmocka_unit_test(test_layout),
+        cmocka_unit_test(test_small_buffers),
+        cmocka_unit_test(test_wrong_lengths),
+        cmocka_unit_test(test_too_long_to_decode),
+        cmocka_unit_test(test_every_kind_and_flag),
+        cmocka_unit_test(test_capsule),
+        cmocka_unit_test(test_capsule_refuses),
+        cmocka_unit_test(test_capsule_full),
         cmocka_unit_test(test_capsule_damaged),
     };
 
