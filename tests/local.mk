@@ -95,13 +95,14 @@ tests_stress_table_step_planted_LDADD = $(TEST_LDADD)
 # What runs them. The GNUmakefile in front builds the tree for the sanitizers and installs what is missing.
 TEST_RUN = ETAG_BUILD=$(abs_top_builddir) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) $(top_srcdir)/tests
 ASAN_TREE = $(wildcard $(abs_top_srcdir)/build/asan)
+TSAN_TREE = $(wildcard $(abs_top_srcdir)/build/tsan)
 
 .PHONY: programs check-long demo bench
 programs: all $(check_PROGRAMS)
 check-local:
 	@$(TEST_RUN)/run.py $(addprefix --asan=,$(ASAN_TREE)) $(TESTFLAGS)
 check-long: programs
-	@$(TEST_RUN)/run.py --long $(addprefix --asan=,$(ASAN_TREE)) $(TESTFLAGS)
+	@$(TEST_RUN)/run.py --long $(addprefix --asan=,$(ASAN_TREE)) $(addprefix --tsan=,$(TSAN_TREE)) $(TESTFLAGS)
 demo: all
 	@$(TEST_RUN)/demo/demo.py
 bench: all $(EXTRA_PROGRAMS)

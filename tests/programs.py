@@ -8,3 +8,5 @@ PROGRAMS = {
 }
 # Those the sanitizers see too.
 SANITIZED = ("tests/fuzz/table_corrupt", "tests/fuzz/replay")
+# What check-long runs under ThreadSanitizer: the programs with threads of their own.
+THREADED = {"tests/stress/table_stress": ["60"]}

@@ -2,11 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs every test: guards, unit programs, stress and fuzz programs, pytest.
 
-    tests/run.py [--long] [--asan FOLDER] [--only STAGE] [pytest arguments...]
+    tests/run.py [--long] [--asan FOLDER] [--tsan FOLDER] [--only STAGE] [pytest arguments...]
 
 make check and make check-long call it; ETAG_BUILD names the build tree (default: the source tree).
 With --asan, unit and fuzz programs and the daemon's integration tests run once more under
-AddressSanitizer and UndefinedBehaviorSanitizer. The last line is "N passed, N failed, N skipped"; the
+AddressSanitizer and UndefinedBehaviorSanitizer; with --long and --tsan, those with threads under
+ThreadSanitizer. The last line is "N passed, N failed, N skipped"; the
 exit status is 1 when anything failed or nothing ran.
 """
 import argparse
@@ -19,12 +20,12 @@ from pathlib import Path
 
 import results
 from guard import guards
-from programs import PROGRAMS, SANITIZED
+from programs import PROGRAMS, SANITIZED, THREADED
 from results import FAILED, PASSED, SKIPPED, Result
 
 SOURCE = Path(__file__).resolve().parents[1]
 BUILD = Path(os.environ.get("ETAG_BUILD", SOURCE)).resolve()
-STAGES = ("guards", "unit", "long", "asan", "integration")
+STAGES = ("guards", "unit", "long", "asan", "tsan", "integration")
 UNIT_TIMEOUT, LONG_TIMEOUT, PYTEST_TIMEOUT = 120, 3600, 7200
 
 SANITIZERS = {
@@ -69,13 +70,14 @@ def unit(tree, label="", environ=None):
     return found or [Result("unit", FAILED, "no tests/unit/test_*.c")]
 
 
-def standalone(tree, names, long, label="", environ=None):
+def standalone(tree, arguments, label="", environ=None):
+    """Runs programs, {name: arguments}."""
     found = []
-    for name in names:
+    for name, given in arguments.items():
         path, missing = program(tree, name)
         found += missing
         if path:
-            status, output = run([path, *PROGRAMS[name][long]], LONG_TIMEOUT, environ)
+            status, output = run([path, *given], LONG_TIMEOUT, environ)
             found.append(Result(label + name, PASSED if status == 0 else FAILED, f"status {status}\n{output}"))
     return found
 
@@ -107,7 +109,8 @@ def integration(long, more, label="", environ=None):
 def sanitized(tree, long):
     if tree is None:
         return [Result("sanitizers", SKIPPED, "no tree built with --enable-sanitizers was given (--asan)")]
-    found = unit(tree, "asan ", SANITIZERS) + standalone(tree, SANITIZED, False, "asan ", SANITIZERS)
+    short = {name: PROGRAMS[name][0] for name in SANITIZED}
+    found = unit(tree, "asan ", SANITIZERS) + standalone(tree, short, "asan ", SANITIZERS)
     daemon, missing = program(tree, "etagd/etagd")
     if daemon:
         chosen = [] if long else ["-k", "smoke or etagd or resp or redis or coherence"]
@@ -115,8 +118,18 @@ def sanitized(tree, long):
     return found + missing
 
 
+def threads(tree, long):
+    if not long:
+        return []
+    if tree is None:
+        return [Result("ThreadSanitizer", SKIPPED, "no tree built with --enable-tsan was given (--tsan)")]
+    return standalone(tree, THREADED, "tsan ", {"TSAN_OPTIONS": "halt_on_error=1"})
+
+
 def report(name, found, seconds):
     counts = {o: sum(r.outcome == o for r in found) for o in (PASSED, FAILED, SKIPPED)}
+    if not found:
+        return
     told = ", ".join(f"{n} {o}" for o, n in counts.items() if n)
     print(f"{name}: {told} in {seconds:.1f} s", flush=True)
     for r in found:
@@ -128,13 +141,15 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--long", action="store_true")
     parser.add_argument("--asan", type=Path)
+    parser.add_argument("--tsan", type=Path)
     parser.add_argument("--only", choices=STAGES, action="append")
     options, more = parser.parse_known_args()
     stages = {
         "guards": guards.run,
         "unit": lambda: unit(BUILD),
-        "long": lambda: standalone(BUILD, PROGRAMS, options.long),
+        "long": lambda: standalone(BUILD, {name: given[options.long] for name, given in PROGRAMS.items()}),
         "asan": lambda: sanitized(options.asan and options.asan.resolve(), options.long),
+        "tsan": lambda: threads(options.tsan and options.tsan.resolve(), options.long),
         "integration": lambda: integration(options.long, more),
     }
     found = []
