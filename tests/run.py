@@ -7,8 +7,8 @@
 make check and make check-long call it; ETAG_BUILD names the build tree (default: the source tree).
 With --asan, unit and fuzz programs and the daemon's integration tests run once more under
 AddressSanitizer and UndefinedBehaviorSanitizer; with --long and --tsan, those with threads under
-ThreadSanitizer. The last line is "N passed, N failed, N skipped"; the
-exit status is 1 when anything failed or nothing ran.
+ThreadSanitizer. The last line is "N passed, N failed, N skipped"; the exit status is 1 when anything
+failed or nothing ran.
 """
 import argparse
 import os
