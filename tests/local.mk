@@ -98,12 +98,15 @@ ASAN_TREE = $(wildcard $(abs_top_srcdir)/build/asan)
 TSAN_TREE = $(wildcard $(abs_top_srcdir)/build/tsan)
 
 .PHONY: programs check-long demo bench
-programs: all $(check_PROGRAMS)
+# A make of their own: beside all, which is one too (BUILT_SOURCES), both would make the libraries.
+programs: all
+	@$(MAKE) $(AM_MAKEFLAGS) $(check_PROGRAMS)
 check-local:
 	@$(TEST_RUN)/run.py $(addprefix --asan=,$(ASAN_TREE)) $(TESTFLAGS)
 check-long: programs
 	@$(TEST_RUN)/run.py --long $(addprefix --asan=,$(ASAN_TREE)) $(addprefix --tsan=,$(TSAN_TREE)) $(TESTFLAGS)
 demo: all
 	@$(TEST_RUN)/demo/demo.py
-bench: all $(EXTRA_PROGRAMS)
+bench: all
+	@$(MAKE) $(AM_MAKEFLAGS) $(EXTRA_PROGRAMS)
 	@$(TEST_RUN)/bench/run.py $(BENCHFLAGS)
