@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What httpd does with a node, without httpd: publish, ask, and look into the shared table."""
+import struct
+import subprocess
+import time
+
+from . import machine
+
+LOOKUP = machine.BUILD / "tests" / "integration" / "tools" / "lookup"
+UNDATED = -(2**63)
+VARIANT = "0123456789abcdef"
+
+
+def entry(tag, kind="u", flags=0, last_modified=UNDATED):
+    """The encoded value of etagd/lib/entry.h."""
+    tag = tag.encode() if isinstance(tag, str) else tag
+    return struct.pack("<BBHq", ord(kind), flags, len(tag), last_modified) + tag
+
+
+def lookup(*args):
+    return subprocess.run([LOOKUP, *map(str, args)], text=True, capture_output=True, check=True, timeout=30).stdout.strip()
+
+
+class Watch:
+    """A reader that reports every change of one key's state: (seconds on time.monotonic(), state)."""
+
+    def __init__(self, socket, key):
+        self.proc = subprocess.Popen([LOOKUP, "--watch", socket, key], stdout=subprocess.PIPE, text=True)
+        self.lease_ms = 0
+        self.at, self.state = self.next()
+
+    def next(self):
+        line = self.proc.stdout.readline()
+        assert line, "the watcher ended"
+        at, lease, state = line.rstrip("\n").split(" ", 2)
+        self.lease_ms = int(lease)
+        self.at, self.state = int(at) / 1e9, state
+        return self.at, self.state
+
+    def until(self, state):
+        """Waits for a state that begins with this; returns when it began. The test's own time limit holds."""
+        while not self.state.startswith(state):
+            self.next()
+        return self.at
+
+    def close(self):
+        self.proc.kill()
+        self.proc.wait()
+        self.proc.stdout.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+
+class Node:
+    """One running etagd."""
+
+    def __init__(self, etagd):
+        self.etagd = etagd
+
+    def __getattr__(self, name):
+        return getattr(self.etagd, name)
+
+    def snapshot(self):
+        return tuple(lookup("--snapshot", self.socket).split())
+
+    def put(self, key, tag, at=None, variant=VARIANT, names="", ttl_ms=0, capsule="", tags=(), groups=(), kind="u"):
+        """ETAG PUT; at is an earlier snapshot()."""
+        generation, seq = at or self.snapshot()
+        return self.call("ETAG", "PUT", generation, seq, key, variant, names, ttl_ms, entry(tag, kind), capsule,
+                         len(tags), *tags, len(groups), *groups)
+
+    def fetch(self, key, variant=VARIANT):
+        """Asks for the names and the entry, as a module does on a miss. 1: the table holds the entry."""
+        self.call("ETAG", "FETCH", key)
+        return self.call("ETAG", "FETCH", f"{key}#{variant}")
+
+    def look(self, key, variant=VARIANT):
+        """"HIT u "tag" capsule", "MISS", "STALE", "EXPIRED" or "VOID"."""
+        return lookup(self.socket, f"{key}#{variant}")
+
+    def look_names(self, key):
+        return lookup(self.socket, key)
+
+    def watch(self, key, variant=VARIANT):
+        return Watch(self.socket, f"{key}#{variant}")
+
+    def wait_lease(self, timeout=15.0):
+        self.etagd.wait_info("left_ms", lambda v: int(v) > 0, timeout)
+        return self
+
+    def epoch(self):
+        return self.info("Store")["epoch"]
+
+
+def since(at):
+    """Milliseconds since a time.monotonic() value."""
+    return (time.monotonic() - at) * 1000
