@@ -21,7 +21,7 @@ class Side:
     def __init__(self, bench, server, target):
         self.bench, self.server, self.target = bench, server, target
         self.headers = {"If-None-Match": servers.validator(server, target)}
-        self.size = servers.response_size(server.port, target, self.headers, 304)
+        self.size = servers.size_of_304(server, target, self.headers)
 
     def run(self, seconds, cpus=None):
         """One load on the server; its CPU time with it."""

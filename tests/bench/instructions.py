@@ -40,7 +40,7 @@ def run(bench, like, target, headers, requests):
     """Instructions of a server that answered this many conditional requests on one connection."""
     server = Counted(like, bench.own_folder("counted"), like.etagd)
     bench.start(server)
-    with server.connect(host=f"127.0.0.1:{server.port}", timeout=60) as c:
+    with server.connect(host=server.authority, timeout=60) as c:
         for _ in range(requests):
             answer = c.get(target, headers)
             if answer.status != 304:

@@ -15,9 +15,9 @@ TESTS = {
 
 
 def number(value):
-    if value is None:
-        return "-"
-    if value and abs(value) < 0.01:
+    if value == 0:
+        return "0"
+    if abs(value) < 0.01:
         return f"{value:.2g}"
     if isinstance(value, int) or abs(value) >= 1000:
         return f"{value:,.0f}"

@@ -18,12 +18,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
 
 import files_304  # noqa: E402
 import files_digest  # noqa: E402
+import hashing  # noqa: E402
+import invalidation  # noqa: E402
+import proxied  # noqa: E402
+import session  # noqa: E402
+import table  # noqa: E402
 from bench import Bench  # noqa: E402
 from env import machine  # noqa: E402
 from env.redis import server_program  # noqa: E402
 from report import MISSED, Row, as_json, as_markdown  # noqa: E402
 
-ROWS = (files_304, files_digest)
+ROWS = (files_304, files_digest, proxied, session, table, invalidation, hashing)
 
 
 def first_line(*command):
