@@ -2,6 +2,7 @@
 #include "etagd/effect.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define SCOPES_MAX 8192u /* of one record; more is everything */
 
@@ -49,6 +50,20 @@ static void add(void *arg, struct span scope)
     e->used += scope.n;
 }
 
+/* A query's invalidation also names the path as "Q": records whose key stands for several queries of the
+ * path belong to that scope (ENTRY_ANY_QUERY), all others are left alone. */
+static bool add_query(struct effect *e, const struct hosts *hosts, const struct scope *s)
+{
+    char text[SCOPE_TEXT];
+    const char *query = s->text[0] == 'U' ? memchr(s->text, '?', s->n) : NULL;
+
+    if (!query)
+        return true;
+    memcpy(text, s->text, s->n);
+    text[0] = 'Q';
+    return hosts_expand(hosts, span_of(text, (size_t)(query - s->text)), add, e);
+}
+
 static void add_operation(struct effect *e, const struct hosts *hosts, struct span op, struct span arg)
 {
     struct scope s;
@@ -70,7 +85,7 @@ static void add_operation(struct effect *e, const struct hosts *hosts, struct sp
             e->settle_ms = s.settle_ms;
         break;
     case SCOPE_ONE:
-        if (!hosts_expand(hosts, span_of(s.text, s.n), add, e)) {
+        if (!hosts_expand(hosts, span_of(s.text, s.n), add, e) || !add_query(e, hosts, &s)) {
             e->all = true;
             e->widened++;
             e->reason = "a host that no node has announced";

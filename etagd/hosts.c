@@ -248,7 +248,7 @@ static bool emit(char letter, struct span authority, struct span port, struct sp
 bool hosts_expand(const struct hosts *h, struct span scope, void (*each)(void *arg, struct span text), void *arg)
 {
     char letter = scope.n ? scope.p[0] : '\0';
-    bool with_port = letter == 'U' || letter == 'P', fits = true;
+    bool with_port = letter == 'U' || letter == 'P' || letter == 'Q', fits = true;
     struct span authority, port, rest;
     const struct alias *a;
     size_t end = 1;

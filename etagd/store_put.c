@@ -18,13 +18,21 @@ static void add_scope(void *arg, struct span text)
     memcpy(list->text + list->used, text.p, text.n);
     list->at[list->n++] = span_of(list->text + list->used, text.n);
     list->used += text.n;
+    if (list->any_query && text.p[0] == 'U' && !memchr(text.p, '?', text.n)) {
+        char query[SCOPE_TEXT];
+
+        memcpy(query, text.p, text.n);
+        query[0] = 'Q'; /* effect.c: what the invalidation of any query of the path names */
+        add_scope(list, span_of(query, text.n));
+    }
 }
 
-bool store_scopes(struct scope_list *list, struct span key, const struct span *tags, size_t ntags,
+bool store_scopes(struct scope_list *list, struct span key, unsigned flags, const struct span *tags, size_t ntags,
                   const struct span *groups, size_t ngroups)
 {
     list->n = list->used = 0;
     list->full = false;
+    list->any_query = (flags & ENTRY_ANY_QUERY) != 0;
     return scope_each_of_key(key, tags, ntags, groups, ngroups, add_scope, list) > 0 && !list->full;
 }
 
@@ -163,7 +171,7 @@ static void learn_names(struct store *s, const struct store_put *put, struct log
     uint64_t ttl_ms = store_longest_ms(s);
     struct scope_list scopes;
 
-    if (!store_scopes(&scopes, put->key, NULL, 0, NULL, 0))
+    if (!store_scopes(&scopes, put->key, 0, NULL, 0, NULL, 0))
         return;
     if (s->shared)
         shared_names(s->shared, put->key, as_of, put->names, positions_valid_since(s->positions, scopes.at, scopes.n),
@@ -212,7 +220,7 @@ static enum store_result learn(struct store *s, const struct store_put *put, con
 
     if (ttl_ms > store_longest_ms(s))
         ttl_ms = store_longest_ms(s);
-    if (!store_scopes(&scopes, put->key, put->tags, put->ntags, put->groups, put->ngroups)) {
+    if (!store_scopes(&scopes, put->key, entry->flags, put->tags, put->ntags, put->groups, put->ngroups)) {
         refuse(s, REFUSED_LONG);
         return STORE_OK; /* not stored: the next request asks the handler again */
     }
@@ -333,7 +341,7 @@ bool store_take_entry(void *arg, struct span key, const struct entry_text *text,
     if (ttl_ms > store_longest_ms(s))
         ttl_ms = store_longest_ms(s);
     if (ttl_ms < 1000 || is_variant == (text->entry.kind == ENTRY_NAMES) || !is_clean_capsule(capsule) ||
-        !store_scopes(&scopes, key, text->tags, text->ntags, text->groups, text->ngroups))
+        !store_scopes(&scopes, key, text->entry.flags, text->tags, text->ntags, text->groups, text->ngroups))
         return refuse(s, REFUSED_FORM);
     if (!is_good(s, text, &scopes))
         return false;

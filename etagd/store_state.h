@@ -64,11 +64,12 @@ struct scope_list {
     struct span at[SCOPE_MAX];
     size_t n, used;
     bool full;
+    bool any_query; /* ENTRY_ANY_QUERY */
     char text[SCOPE_MAX * 512];
 };
 
 /* False when the key has no scopes or they do not fit: it must not be stored. */
-bool store_scopes(struct scope_list *list, struct span key, const struct span *tags, size_t ntags,
+bool store_scopes(struct scope_list *list, struct span key, unsigned flags, const struct span *tags, size_t ntags,
                   const struct span *groups, size_t ngroups);
 
 bool store_has_lease(const struct store *s);

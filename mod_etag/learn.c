@@ -231,7 +231,8 @@ void learn_publish(struct etag_request *ctx, request_rec *r)
     const char *upstream = ctx->tag.kind == ENTRY_UPSTREAM ? tag_text(ctx, r) : NULL;
     struct entry e = {
         .kind = ctx->tag.kind,
-        .flags = ctx->tag.weak ? ENTRY_WEAK : 0,
+        .flags = (ctx->tag.weak ? ENTRY_WEAK : 0u) |
+                 (ctx->dir->ignore_query.kind != ETAG_NAMES_NONE ? ENTRY_ANY_QUERY : 0u),
         .last_modified = ENTRY_UNDATED,
         .tag = upstream ? span_str(upstream) : span_of((const char *)ctx->tag.base, DIGEST_BASE_SIZE),
     };

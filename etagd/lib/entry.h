@@ -26,7 +26,8 @@ enum entry_kind {
     ENTRY_FILE = 'F'        /* tag: 32-byte content digest; key is a file identity; self-validating */
 };
 
-#define ENTRY_WEAK 1u    /* flags: the tag is weak */
+#define ENTRY_WEAK 1u      /* flags: the tag is weak */
+#define ENTRY_ANY_QUERY 2u /* the key stands for several queries (ETagIgnoreQuery): invalidating any of them counts */
 #define ENTRY_UNDATED INT64_MIN
 #define ENTRY_TAG_MAX 400
 #define ENTRY_SIZE (12 + ENTRY_TAG_MAX)

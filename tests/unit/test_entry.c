@@ -41,7 +41,8 @@ static const struct {
     {ENTRY_UPSTREAM, 0, 0, 0, false},
     {ENTRY_UPSTREAM, 0, 0, ENTRY_TAG_MAX + 1, false},
     {ENTRY_NAMES, 0, 0, ENTRY_TAG_MAX + 1, false},
-    {ENTRY_DIGEST, 2, 0, 16, false},
+    {ENTRY_DIGEST, ENTRY_WEAK | ENTRY_ANY_QUERY, 0, 16, true},
+    {ENTRY_DIGEST, 4, 0, 16, false},
     {ENTRY_DIGEST, 0x101, 0, 16, false},
     {(enum entry_kind)'x', 0, 0, 16, false},
     {(enum entry_kind)0, 0, 0, 0, false},
@@ -154,9 +155,9 @@ static void test_every_kind_and_flag(void **state)
             buf[0] = (char)kind;
             buf[1] = (char)flags;
             buf[2] = 16;
-            assert_int_equal(entry_decode(span_of(buf, 28), &out), (sixteen || any) && flags <= 1);
+            assert_int_equal(entry_decode(span_of(buf, 28), &out), (sixteen || any) && flags <= (ENTRY_WEAK | ENTRY_ANY_QUERY));
             buf[2] = 32;
-            assert_int_equal(entry_decode(span_of(buf, 44), &out), (kind == 'F' || any) && flags <= 1);
+            assert_int_equal(entry_decode(span_of(buf, 44), &out), (kind == 'F' || any) && flags <= (ENTRY_WEAK | ENTRY_ANY_QUERY));
         }
     }
 }

@@ -98,7 +98,7 @@ static void malformed_texts_are_no_entries(void **state)
         "1  e 1-1 u:\"x\" 0 - -",
         "1 e 1-1 u:\"x\" 0 - - ",
         "1 e 1-1 u:\"x\" 0 -",
-        "1 e 1-1 u:\"x\" 2 - -",
+        "1 e 1-1 u:\"x\" 4 - -",
         "1 e 1-1 u:\"x\" -1 - -",
         "1 e 1-1 u:\"x\" 0 9223372036854775808 -",
         "1 e 1-1 u:\"x\" 0 - abc",
@@ -217,7 +217,7 @@ static void names_of_hosts_are_resolved(void **state)
     expect_effect(h, "url", "anything.example/p", "Uanything.example/p "); /* nobody announced anything */
     assert_true(hosts_announce(h, SPAN("WWW.example.com"), SPAN("example.com")));
     expect_effect(h, "url", "www.example.com/p", "Uwww.example.com/p Uexample.com/p ");
-    expect_effect(h, "url", "https://WWW.Example.com/p?q", "Uwww.example.com/p?q Uexample.com/p?q ");
+    expect_effect(h, "url", "https://WWW.Example.com/p?q", "Uwww.example.com/p?q Uexample.com/p?q Qwww.example.com/p Qexample.com/p ");
     expect_effect(h, "url", "www.example.com:8080/p", "Uwww.example.com:8080/p Uexample.com/p Uexample.com:8080/p ");
     expect_effect(h, "prefix", "www.example.com/a/", "Pwww.example.com/a Pexample.com/a ");
     expect_effect(h, "host", "www.example.com", "Hwww.example.com Hexample.com ");
@@ -342,12 +342,14 @@ static struct table_snapshot before(const struct node *n)
 struct response {
     const char *names, *variant, *tag;
     uint64_t ttl_ms;
+    unsigned flags;
 };
 
 static enum store_result publish(struct node *n, struct table_snapshot at, const struct response *r, struct span *names)
 {
     static const struct span tags[] = { { "product-42", 10 }, { "catalog", 7 } }, groups[] = { { "news desk", 9 } };
-    struct entry e = { .kind = ENTRY_UPSTREAM, .last_modified = ENTRY_UNDATED, .tag = span_str(r->tag) };
+    struct entry e = {
+        .kind = ENTRY_UPSTREAM, .flags = r->flags, .last_modified = ENTRY_UNDATED, .tag = span_str(r->tag) };
     uint8_t value[ENTRY_SIZE];
     struct store_put put = {
         .generation = at.generation,
@@ -370,7 +372,7 @@ static enum store_result publish(struct node *n, struct table_snapshot at, const
     return result;
 }
 
-static const struct response usual = { "accept-language", VARIANT, "\"v1\"", 0 };
+static const struct response usual = { "accept-language", VARIANT, "\"v1\"", 0, 0 };
 
 static enum table_result look(const struct node *n, const char *key)
 {
@@ -469,6 +471,24 @@ static void every_operation_invalidates(void **state)
     }
 }
 
+/* A key that stands for several queries is forgotten with any of them. */
+static void any_query_of_the_path_invalidates(void **state)
+{
+    struct node *n = *state;
+    struct response several = usual;
+    struct span names;
+
+    several.flags = ENTRY_ANY_QUERY;
+    assert_int_equal(publish(n, before(n), &several, &names), STORE_OK);
+    invalidate(n, "url", "www.example.com/shop/products/4?lang=fr");
+    assert_int_equal(look(n, PLAIN "#" VARIANT), TABLE_HIT);
+    invalidate(n, "url", "www.example.com/shop/products/42?lang=fr");
+    assert_int_equal(look(n, PLAIN "#" VARIANT), TABLE_STALE);
+    assert_int_equal(publish(n, before(n), &usual, &names), STORE_OK);
+    invalidate(n, "url", "www.example.com/shop/products/42?lang=fr");
+    assert_int_equal(look(n, PLAIN "#" VARIANT), TABLE_HIT);
+}
+
 static void a_fill_begun_before_is_refused(void **state)
 {
     struct node *n = *state;
@@ -508,9 +528,9 @@ static void malformed_puts_are_refused(void **state)
     struct node *n = *state;
     struct span names;
     const struct response bad[] = {
-        { "b,a", VARIANT, "\"x\"", 0 }, { "a b", VARIANT, "\"x\"", 0 },   { "", "", "\"x\"", 0 },
-        { "", "a#b", "\"x\"", 0 },      { "", "a b", "\"x\"", 0 },        { "", VARIANT, "\"", 0 },
-        { "", VARIANT, "\"x\"", 999 },
+        { "b,a", VARIANT, "\"x\"", 0, 0 }, { "a b", VARIANT, "\"x\"", 0, 0 },   { "", "", "\"x\"", 0, 0 },
+        { "", "a#b", "\"x\"", 0, 0 },      { "", "a b", "\"x\"", 0, 0 },        { "", VARIANT, "\"", 0, 0 },
+        { "", VARIANT, "\"x\"", 999, 0 },
     };
 
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
@@ -521,7 +541,7 @@ static void malformed_puts_are_refused(void **state)
 static void names_only_grow_until_something_covers_them(void **state)
 {
     struct node *n = *state;
-    struct response without = { "", "ffffffffffffffff", "\"v2\"", 0 }, more = { "accept,cookie:x", VARIANT, "\"v3\"", 0 };
+    struct response without = { "", "ffffffffffffffff", "\"v2\"", 0, 0 }, more = { "accept,cookie:x", VARIANT, "\"v3\"", 0, 0 };
     struct span names;
 
     learn(n);
@@ -688,6 +708,7 @@ int main(void)
         cmocka_unit_test(one_record_has_one_effect),
         WITH_NODE(what_was_learned_is_found),
         WITH_NODE(every_operation_invalidates),
+        WITH_NODE(any_query_of_the_path_invalidates),
         WITH_NODE(a_fill_begun_before_is_refused),
         WITH_NODE(snapshots_that_mean_nothing_are_refused),
         WITH_NODE(malformed_puts_are_refused),
