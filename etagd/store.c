@@ -228,8 +228,7 @@ void store_free(struct store *s)
         event_free(s->lease_timer);
     if (s->settle_timer)
         event_free(s->settle_timer);
-    if (s->writer)
-        writer_retire(s->writer);
+    writer_leave(s->writer);
     positions_free(s->positions);
     hosts_free(s->hosts);
     effect_free(&s->effect);

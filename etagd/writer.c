@@ -54,6 +54,14 @@ void writer_retire(struct writer *w)
     writer_free(w);
 }
 
+void writer_leave(struct writer *w)
+{
+    if (!w)
+        return;
+    writer_lease(w, 0);
+    writer_free(w);
+}
+
 int writer_table_fd(const struct writer *w)
 {
     return w->table_fd;

@@ -27,9 +27,12 @@ struct writer_stats {
 struct writer *writer_create(const struct writer_size *size, const char **why);
 
 /* Marks the table retired, ends its lease, gives its memory back although idle readers still map it
- * (they then read zeros: misses), and frees the handle. A daemon that stops for good ends the lease
- * (writer_lease 0) and exits without this, so that self-validating records go on answering. */
+ * (they then read zeros: misses), and frees the handle: for a table that is replaced. */
 void writer_retire(struct writer *w);
+
+/* Ends the lease and frees the handle, the table stays as it is for those who map it: for a daemon that
+ * stops, so that files keep their tags until the next one hands out its own. */
+void writer_leave(struct writer *w);
 
 int writer_table_fd(const struct writer *w); /* read-only re-open, to be passed to clients */
 int writer_touch_fd(const struct writer *w);
