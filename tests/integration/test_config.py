@@ -184,6 +184,12 @@ def site(new_httpd, etagd):
     return httpd
 
 
+def restart(httpd, config=None):
+    """Not graceful: for a moment that leaves children with the old configuration at work."""
+    httpd.stop()
+    httpd.start(config)
+
+
 def expected(case, seen, of):
     return seen == of if of is not None else seen is not None
 
@@ -211,7 +217,7 @@ def test_htaccess(site, case):
     if refused:
         said = site.log_lines(r"\.htaccess: ")
         assert any(("ETagAllowOverride On" in s) is (case.name != "ETagEngine") for s in said), said
-    site.graceful("ETagAllowOverride On\n" + config)
+    restart(site, "ETagAllowOverride On\n" + config)
     place = Place(site, "htaccess")
     if case.name == "ETagEngine":
         assert place.get("a.txt").status == 500
@@ -250,18 +256,18 @@ def secret_file(httpd, name, *secrets):
 
 
 def test_secret_file(site):
-    """ETagSecretFile: inherited by virtual hosts, replaced there, and read again by graceful."""
+    """ETagSecretFile: inherited by virtual hosts, replaced there, and rotated without a change of tags for who has them."""
     one, two = secret_file(site, "one", "a" * 32), secret_file(site, "two", "b" * 32)
     site.start(hosts(site, f"ETagSecretFile {one}\n", "", f"ETagSecretFile {two}\n"))
     first = site.get("/plain/a.txt").etag
     assert first != site.get("/plain/a.txt", host="other.example.com").etag
     assert first != site.get("/both/a.txt").etag, "equal bytes under two URLs do not show as equal"
     secret_file(site, "one", "c" * 32, "a" * 32)  # rotation: the new one signs, the old one is recognised
-    site.graceful()
+    restart(site)
     assert site.get("/plain/a.txt").etag != first
     assert site.get("/plain/a.txt", {"If-None-Match": first}).status == 304
     secret_file(site, "one", "c" * 32)
-    site.graceful()
+    restart(site)
     assert site.get("/plain/a.txt", {"If-None-Match": first}).status == 200
 
 
@@ -273,7 +279,7 @@ def test_base_url(site):
     assert named.again("page.asis") == based.again("page.asis") == "304/learned"
     # A Host that nobody names goes to the first virtual host, which has no ETagBaseURL.
     assert Place(site, "plain", "stranger.example.com").again("page.asis") == "304/late"
-    site.graceful(hosts(site, "", base, ""))
+    restart(site, hosts(site, "", base, ""))
     assert Place(site, "both", "stranger.example.com").again("page.asis") == "304/learned"
     tag = named.get("page.asis").etag
     site.etagd.call("XADD", "{etag}:log", "*", "url", "shop.example.com/plain/page.asis")
