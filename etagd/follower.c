@@ -206,7 +206,6 @@ static void on_lease_down(void *arg, const char *why)
 
 /* ---- the tail ---- */
 
-static void read_log(struct follower *f);
 static void check_epoch(struct follower *f);
 
 static void recheck(struct follower *f)
@@ -216,11 +215,15 @@ static void recheck(struct follower *f)
     event_add(f->recheck_timer, &pause);
 }
 
+/* On a new connection: it may be another server behind the same name. */
 static void on_recheck_timer(evutil_socket_t fd, short what, void *arg)
 {
+    struct follower *f = arg;
+
     (void)fd;
     (void)what;
-    check_epoch(arg);
+    f->restarting = true;
+    redis_reconnect(f->tail);
 }
 
 /* A read in flight belongs to the old history; on a new connection nothing of it can arrive. */
@@ -266,6 +269,8 @@ static bool is_busy(struct follower *f)
     }
     return busy;
 }
+
+static void read_log(struct follower *f);
 
 static void on_pace_timer(evutil_socket_t fd, short what, void *arg)
 {

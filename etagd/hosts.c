@@ -27,6 +27,7 @@ struct alias {
 struct hosts {
     struct alias *buckets[BUCKETS];
     size_t count;
+    uint64_t version;
     bool incomplete; /* a pair could not be kept */
 };
 
@@ -53,6 +54,11 @@ void hosts_free(struct hosts *h)
 size_t hosts_count(const struct hosts *h)
 {
     return h->count;
+}
+
+uint64_t hosts_version(const struct hosts *h)
+{
+    return h->version;
 }
 
 /* Lower case, without a default port; false when it cannot be a host of a key. */
@@ -151,9 +157,13 @@ static struct target *pair(struct hosts *h, struct span alias, struct span host)
     char alias_text[HOST_MAX], host_text[HOST_MAX];
     struct alias *a;
     struct target *t = NULL;
+    size_t before;
 
-    if (normalize(alias, alias_text, &alias) && normalize(host, host_text, &host) && (a = find_or_add(h, alias)))
+    if (normalize(alias, alias_text, &alias) && normalize(host, host_text, &host) && (a = find_or_add(h, alias))) {
+        before = a->ntargets;
         t = target_of(a, host);
+        h->version += a->ntargets > before && !span_eq(alias, host);
+    }
     if (!t)
         h->incomplete = true;
     else

@@ -18,6 +18,10 @@ void hosts_free(struct hosts *h);
 
 size_t hosts_count(const struct hosts *h); /* aliases */
 
+/* Grows with every alias that is learned to stand for another host. Records that were resolved before may
+ * have named less than they do now. */
+uint64_t hosts_version(const struct hosts *h);
+
 /* This node's httpd says so. False: malformed, or no room; then *every* name counts as unknown from
  * here on, because a pair that is not kept could be the one that matters. */
 bool hosts_announce(struct hosts *h, struct span alias, struct span host);

@@ -29,7 +29,7 @@ etagd_libetagd_la_SOURCES = \
 	etagd/clock.h \
 	etagd/log_id.c etagd/log_id.h \
 	etagd/redis_url.c etagd/redis_url.h \
-	etagd/redis.c etagd/redis.h \
+	etagd/redis.c etagd/redis.h etagd/redis_state.h etagd/redis_connect.c \
 	etagd/script.c etagd/script.h \
 	etagd/coherence.c etagd/coherence.h \
 	etagd/follower.c etagd/follower.h \
@@ -43,7 +43,7 @@ etagd_libetagd_la_SOURCES = \
 	etagd/embedded.c etagd/embedded.h \
 	etagd/unsent.c etagd/unsent.h \
 	etagd/fetch.c etagd/fetch.h \
-	etagd/shared.c etagd/shared.h \
+	etagd/shared.c etagd/shared.h etagd/shared_state.h etagd/shared_log.c \
 	etagd/store.c etagd/store.h etagd/store_state.h etagd/store_put.c etagd/store_info.c \
 	etagd/hasher.c etagd/hasher.h \
 	etagd/resp.c etagd/resp.h \

@@ -1,26 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Commands and replies: the only place in the daemon that knows hiredis. */
 #include "etagd/redis.h"
 
-#include <errno.h>
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
-#include <event2/dns.h>
 #include <event2/event.h>
-#include <fcntl.h>
 #include <hiredis/hiredis.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 #include "etagd/clock.h"
-#include "etagd/log.h"
+#include "etagd/redis_state.h"
 
-#define PAUSE_FIRST_MS 50u
-#define PAUSE_MAX_MS 2000u
 #define UNPARSED_MAX (UINT64_C(64) << 20) /* bytes of one reply that is not complete yet */
 
 struct command {
@@ -28,28 +18,6 @@ struct command {
     void (*reply)(void *arg, const struct redis_reply *reply);
     void *arg;
     uint64_t sent_ms;
-};
-
-enum stage { STAGE_DOWN, STAGE_CONNECTING, STAGE_GREETING, STAGE_UP };
-
-struct redis {
-    struct event_base *base;
-    struct evdns_base *dns;
-    struct redis_options options;
-    struct redis_url url;
-    char *user, *password_file, *name;
-
-    enum stage stage;
-    struct bufferevent *bev;
-    redisReader *reader;
-    uint64_t unparsed;
-    struct command *oldest, **newest;
-    size_t in_flight;
-    struct event *timer; /* connecting: its end; up: the oldest command's; down: the next attempt */
-    unsigned pause_ms;
-    bool try_ipv6;
-    bool give_up;        /* decided inside a callback, done when it has returned */
-    char why[256];
 };
 
 /* ---- replies: hiredis stays inside this file ---- */
@@ -110,14 +78,7 @@ bool redis_is_fault(const struct redis_reply *r, const char *code)
 
 /* ---- the queue ---- */
 
-static void arm(struct redis *r, uint64_t ms)
-{
-    struct timeval after = { (time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000) };
-
-    event_add(r->timer, &after);
-}
-
-static bool push(struct redis *r, size_t argc, const struct span *argv,
+bool redis_push(struct redis *r, size_t argc, const struct span *argv,
                  void (*reply)(void *arg, const struct redis_reply *reply), void *arg)
 {
     struct command *c;
@@ -149,14 +110,14 @@ static bool push(struct redis *r, size_t argc, const struct span *argv,
     r->newest = &c->next;
     r->in_flight++;
     if (r->stage == STAGE_UP && !event_pending(r->timer, EV_TIMEOUT, NULL))
-        arm(r, r->options.reply_ms); /* when it fires it looks at the command that is the oldest then */
+        redis_arm(r, r->options.reply_ms); /* when it fires it looks at the command that is the oldest then */
     return true;
 }
 
 bool redis_send(struct redis *r, size_t argc, const struct span *argv,
                 void (*reply)(void *arg, const struct redis_reply *reply), void *arg)
 {
-    return redis_is_up(r) && r->in_flight < r->options.queue_max && push(r, argc, argv, reply, arg);
+    return redis_is_up(r) && r->in_flight < r->options.queue_max && redis_push(r, argc, argv, reply, arg);
 }
 
 static struct command *pop(struct redis *r)
@@ -172,48 +133,10 @@ static struct command *pop(struct redis *r)
     return c;
 }
 
-/* ---- going down ---- */
-
-static void fail(struct redis *r, const char *why)
+void redis_lose(struct redis *r)
 {
-    if (!r->give_up)
-        snprintf(r->why, sizeof r->why, "%s", why);
-    r->give_up = true;
-}
+    struct command *lost = r->oldest;
 
-static void close_connection(struct redis *r)
-{
-    if (r->bev)
-        bufferevent_free(r->bev);
-    if (r->reader)
-        redisReaderFree(r->reader);
-    r->bev = NULL;
-    r->reader = NULL;
-    r->unparsed = 0;
-    r->stage = STAGE_DOWN;
-}
-
-static unsigned jitter(unsigned up_to)
-{
-    uint16_t random;
-
-    evutil_secure_rng_get_bytes(&random, sizeof random);
-    return random % (up_to + 1);
-}
-
-/* The end of every entry from the event loop: acts on what fail() decided. */
-static void leave(struct redis *r)
-{
-    struct command *lost;
-    unsigned pause = r->pause_ms;
-
-    if (!r->give_up)
-        return;
-    r->give_up = false;
-    close_connection(r);
-    r->pause_ms = pause == 0 ? PAUSE_FIRST_MS : pause * 2 < PAUSE_MAX_MS ? pause * 2 : PAUSE_MAX_MS;
-    arm(r, pause / 2 + jitter(pause / 2));
-    lost = r->oldest;
     r->oldest = NULL;
     r->newest = &r->oldest;
     r->in_flight = 0;
@@ -225,105 +148,42 @@ static void leave(struct redis *r)
             c->reply(c->arg, NULL);
         free(c);
     }
-    r->options.down(r->options.arg, r->why);
 }
 
-void redis_reconnect(struct redis *r)
+size_t redis_in_flight(const struct redis *r)
 {
-    struct timeval now = { 0, 0 };
-
-    if (r->stage == STAGE_DOWN)
-        return; /* it is on its way */
-    r->pause_ms = 0;
-    fail(r, "started again");
-    event_add(r->timer, &now);
+    return r->in_flight;
 }
 
-/* ---- greeting ---- */
-
-static bool read_password(struct redis *r, char *out, size_t size)
+uint64_t redis_patience(const struct redis *r)
 {
-    int fd = open(r->password_file, O_RDONLY | O_CLOEXEC);
-    ssize_t n = fd < 0 ? -1 : read(fd, out, size - 1);
+    uint64_t waited = clock_mono_ms() - r->oldest->sent_ms;
 
-    if (fd >= 0)
-        close(fd);
-    if (n < 0) {
-        char why[256];
-
-        snprintf(why, sizeof why, "RedisPasswordFile %s: %s", r->password_file, strerror(errno));
-        fail(r, why);
-        return false;
-    }
-    out[n] = '\0';
-    out[strcspn(out, "\r\n")] = '\0';
-    return true;
+    return waited < r->options.reply_ms ? r->options.reply_ms - waited : 0;
 }
 
-static void on_greeting(void *arg, const struct redis_reply *reply)
+/* ---- reading ---- */
+
+bool redis_reader_open(struct redis *r)
 {
-    struct redis *r = arg;
-
-    if (redis_kind(reply) != REDIS_FAULT)
-        return;
-    char why[256];
-    redis_explain(redis_text(reply), NULL, why, sizeof why);
-    fail(r, why);
+    r->unparsed = 0;
+    r->reader = redisReaderCreate();
+    return r->reader != NULL;
 }
 
-/* PING says whether the server is ready and knows us. */
-static void on_greeted(void *arg, const struct redis_reply *reply)
+void redis_reader_close(struct redis *r)
 {
-    struct redis *r = arg;
-
-    on_greeting(arg, reply);
-    if (r->give_up || redis_kind(reply) == REDIS_LOST)
-        return;
-    event_del(r->timer);
-    r->stage = STAGE_UP;
-    r->pause_ms = PAUSE_FIRST_MS;
-    r->try_ipv6 = !r->try_ipv6; /* the same family next time */
-    r->options.up(r->options.arg);
+    if (r->reader)
+        redisReaderFree(r->reader);
+    r->reader = NULL;
 }
-
-static void greet(struct redis *r)
-{
-    char password[512], database[16];
-    const char *user = r->user ? r->user : r->url.user;
-    struct span auth[3] = { SPAN_LITERAL("AUTH") }, select[2], name[3], ping = SPAN_LITERAL("PING");
-    size_t n = 1;
-
-    r->stage = STAGE_GREETING;
-    if (r->password_file) {
-        if (!read_password(r, password, sizeof password))
-            return;
-        if (user[0])
-            auth[n++] = span_str(user);
-        auth[n++] = span_str(password);
-        push(r, n, auth, on_greeting, r);
-        memset(password, 0, sizeof password);
-    }
-    snprintf(database, sizeof database, "%u", r->url.database);
-    select[0] = SPAN_LITERAL("SELECT");
-    select[1] = span_str(database);
-    if (r->url.database)
-        push(r, 2, select, on_greeting, r);
-    name[0] = SPAN_LITERAL("CLIENT");
-    name[1] = SPAN_LITERAL("SETNAME");
-    name[2] = span_str(r->name);
-    push(r, 3, name, NULL, NULL);
-    if (!push(r, 1, &ping, on_greeted, r))
-        fail(r, "out of memory");
-}
-
-/* ---- events ---- */
 
 static void on_reply(struct redis *r, redisReply *reply)
 {
     struct command *c = pop(r);
 
     if (!c) {
-        fail(r, "a reply that nothing asked for");
+        redis_fail(r, "a reply that nothing asked for");
         return;
     }
     if (c->reply)
@@ -331,22 +191,21 @@ static void on_reply(struct redis *r, redisReply *reply)
     free(c);
 }
 
-static void on_read(struct bufferevent *bev, void *arg)
+void redis_read(struct redis *r)
 {
-    struct redis *r = arg;
-    struct evbuffer *in = bufferevent_get_input(bev);
+    struct evbuffer *in = bufferevent_get_input(r->bev);
     void *reply;
 
     while (!r->give_up && evbuffer_get_length(in)) {
         size_t n = evbuffer_get_contiguous_space(in);
 
         if (redisReaderFeed(r->reader, (const char *)evbuffer_pullup(in, (ev_ssize_t)n), n) != REDIS_OK)
-            fail(r, "out of memory for a reply");
+            redis_fail(r, "out of memory for a reply");
         evbuffer_drain(in, n);
         r->unparsed += n;
         while (!r->give_up) {
             if (redisReaderGetReply(r->reader, &reply) != REDIS_OK) {
-                fail(r, "what answers there does not speak the Redis protocol: check the Redis URL");
+                redis_fail(r, "what answers there does not speak the Redis protocol: check the Redis URL");
                 break;
             }
             if (!reply)
@@ -356,198 +215,6 @@ static void on_read(struct bufferevent *bev, void *arg)
             freeReplyObject(reply);
         }
         if (r->unparsed > UNPARSED_MAX)
-            fail(r, "a reply over 64 MiB: a record or entry of that size was not written by etagd; remove it");
+            redis_fail(r, "a reply over 64 MiB: a record or entry of that size was not written by etagd; remove it");
     }
-    leave(r);
-}
-
-static void set_options(struct redis *r)
-{
-    evutil_socket_t fd = bufferevent_getfd(r->bev);
-    int on = 1;
-
-    if (r->url.path[0])
-        return;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-}
-
-static void on_event(struct bufferevent *bev, short what, void *arg)
-{
-    struct redis *r = arg;
-    int error = EVUTIL_SOCKET_ERROR(), dns = bufferevent_socket_get_dns_error(bev);
-    char why[256], where[160];
-
-    if (what & BEV_EVENT_CONNECTED) {
-        set_options(r);
-        greet(r);
-    } else {
-        redis_url_text(&r->url, where, sizeof where);
-        snprintf(why, sizeof why, "%s: %s", where,
-                 dns                   ? evutil_gai_strerror(dns)
-                 : what & BEV_EVENT_EOF ? "the server closed the connection"
-                                       : evutil_socket_error_to_string(error));
-        fail(r, why);
-    }
-    leave(r);
-}
-
-/* libevent tries one address only, so a name is tried as one family and, failing that, as the other. */
-static int family(struct redis *r)
-{
-    struct in6_addr address;
-
-    if (evutil_inet_pton(AF_INET, r->url.host, &address) == 1)
-        return AF_INET;
-    if (strchr(r->url.host, ':'))
-        return AF_INET6;
-    r->try_ipv6 = !r->try_ipv6;
-    return r->try_ipv6 ? AF_INET6 : AF_INET;
-}
-
-static bool open_transport(struct redis *r)
-{
-    struct sockaddr_un un = { .sun_family = AF_UNIX };
-
-    r->bev = bufferevent_socket_new(r->base, -1, BEV_OPT_CLOSE_ON_FREE);
-    r->reader = redisReaderCreate();
-    if (!r->bev || !r->reader)
-        return false;
-    bufferevent_setcb(r->bev, on_read, NULL, on_event, r);
-    bufferevent_enable(r->bev, EV_READ | EV_WRITE);
-    if (r->url.path[0]) {
-        memcpy(un.sun_path, r->url.path, strlen(r->url.path) + 1);
-        return bufferevent_socket_connect(r->bev, (struct sockaddr *)&un, sizeof un) == 0;
-    }
-    /* Looked up without blocking the loop; addresses and names of the hosts file need no server. */
-    if (!r->dns)
-        r->dns = evdns_base_new(r->base, EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE);
-    return bufferevent_socket_connect_hostname(r->bev, r->dns, family(r), r->url.host, (int)r->url.port) == 0;
-}
-
-static void connect_now(struct redis *r)
-{
-    char why[256], where[160];
-
-    r->stage = STAGE_CONNECTING;
-    arm(r, r->options.connect_ms);
-    if (open_transport(r) || r->give_up)
-        return;
-    redis_url_text(&r->url, where, sizeof where);
-    snprintf(why, sizeof why, "%s: %s", where, errno ? strerror(errno) : "cannot connect");
-    fail(r, why);
-}
-
-static void on_timer(evutil_socket_t fd, short what, void *arg)
-{
-    struct redis *r = arg;
-    uint64_t waited;
-
-    (void)fd;
-    (void)what;
-    switch (r->give_up ? STAGE_GREETING : r->stage) {
-    case STAGE_DOWN:
-        connect_now(r);
-        break;
-    case STAGE_CONNECTING:
-    case STAGE_GREETING:
-        fail(r, "no answer in time while connecting");
-        break;
-    case STAGE_UP:
-        waited = r->oldest ? clock_mono_ms() - r->oldest->sent_ms : 0;
-        if (r->oldest && waited >= r->options.reply_ms)
-            fail(r, "no reply in time");
-        else if (r->oldest)
-            arm(r, r->options.reply_ms - waited);
-        break;
-    }
-    leave(r);
-}
-
-/* ---- life ---- */
-
-struct redis *redis_new(struct event_base *base, const struct redis_options *options)
-{
-    struct redis *r = calloc(1, sizeof *r);
-    struct timeval now = { 0, 0 };
-
-    if (!r)
-        return NULL;
-    r->base = base;
-    r->options = *options;
-    r->url = *options->url;
-    r->user = options->user ? strdup(options->user) : NULL;
-    r->password_file = options->password_file ? strdup(options->password_file) : NULL;
-    r->name = strdup(options->name);
-    r->newest = &r->oldest;
-    r->pause_ms = PAUSE_FIRST_MS;
-    r->try_ipv6 = true; /* IPv4 first */
-    r->timer = event_new(base, -1, 0, on_timer, r);
-    if (r->timer && r->name && event_add(r->timer, &now) == 0)
-        return r;
-    redis_free(r);
-    return NULL;
-}
-
-void redis_free(struct redis *r)
-{
-    struct command *c;
-
-    if (!r)
-        return;
-    close_connection(r);
-    r->give_up = false;
-    while ((c = pop(r))) {
-        if (c->reply)
-            c->reply(c->arg, NULL);
-        free(c);
-    }
-    if (r->timer)
-        event_free(r->timer);
-    if (r->dns)
-        evdns_base_free(r->dns, 0);
-    free(r->user);
-    free(r->password_file);
-    free(r->name);
-    free(r);
-}
-
-bool redis_is_up(const struct redis *r)
-{
-    return r->stage == STAGE_UP && !r->give_up;
-}
-
-size_t redis_in_flight(const struct redis *r)
-{
-    return r->in_flight;
-}
-
-/* ---- for people ---- */
-
-static const struct {
-    const char *code, *remedy;
-} remedies[] = {
-    { "WRONGPASS", "check RedisUser and RedisPasswordFile against the server's ACL" },
-    { "NOAUTH", "the server wants a password: put it in a file and name it with RedisPasswordFile" },
-    { "ERR AUTH", "the server has no password set, or wants none for this user: check RedisPasswordFile" },
-    { "NOPERM", "the user's ACL lacks this command or key: see conf/redis/etagd.acl" },
-    { "WRONGTYPE", "something else uses this key: DEL it, or choose another KeyPrefix" },
-    { "READONLY", "this server is a replica: name the master in the Redis URL" },
-    { "OOM", "the server is out of memory: raise maxmemory, and set maxmemory-policy volatile-lru" },
-    { "MISCONF", "the server cannot write to its disk: look into its log" },
-    { "LOADING", "the server is still loading its data: wait" },
-    { "MASTERDOWN", "this server is a replica without its master: name the master in the Redis URL" },
-    { "MOVED", "this is a Redis Cluster, which this build does not speak to: name a single server" },
-    { "ERR unknown command", "Redis 7.0 or newer, or Valkey, is needed" },
-};
-
-void redis_explain(struct span fault, const char *key, char *out, size_t size)
-{
-    const char *remedy = "see the server's log";
-
-    for (size_t i = 0; i < sizeof remedies / sizeof remedies[0]; i++)
-        if (span_starts(fault, span_str(remedies[i].code)))
-            remedy = remedies[i].remedy;
-    snprintf(out, size, "%s%s%.*s: %s", key ? key : "", key ? ": " : "", (int)(fault.n < 120 ? fault.n : 120), fault.p,
-             remedy);
 }

@@ -7,242 +7,17 @@
 #include <stdlib.h>
 
 #include "etagd/clock.h"
-#include "etagd/conf.h"
-#include "etagd/fetch.h"
-#include "etagd/follower.h"
 #include "etagd/lib/key.h"
 #include "etagd/log.h"
 #include "etagd/lua.h"
-#include "etagd/script.h"
-#include "etagd/unsent.h"
+#include "etagd/shared_state.h"
 
 #define CONNECT_MS 2000u
 #define REPLY_MS 2000u
 #define QUEUE_MAX 8192u
 #define PUTS_MAX 4096u    /* in flight above which entries are not shared: the rest is for what must go */
 #define UNSENT_MAX 4096u
-#define RETRY_MS 1000u
-
-struct shared {
-    const struct conf *conf;
-    struct hosts *hosts;
-    struct shared_events events;
-    struct follower *follower;
-    struct redis *data;
-    struct fetches *fetches;
-    struct script put, names;
-    char log_key[160], hosts_key[160];
-    char epoch[COHERENCE_EPOCH + 1]; /* under which capsules were stored */
-
-    struct unsent *unsent;
-    size_t appending;     /* records in flight */
-    bool append_failed;   /* one of them was refused: all are sent again, in order */
-    uint64_t restart;     /* serial that must be in the log before the first lease, 0: none */
-    struct event *retry_timer, *marker_timer;
-
-    bool hosts_known, hosts_reading, hosts_again;
-    uint64_t script_ms;   /* last time the scripts were loaded */
-    char error[256];
-    struct shared_stats stats;
-};
-
-static void report(struct shared *s, const struct redis_reply *reply, const char *key)
-{
-    char why[sizeof s->error];
-
-    redis_explain(redis_text(reply), redis_is_fault(reply, "WRONGTYPE") ? key : NULL, why, sizeof why);
-    if (strcmp(why, s->error) != 0)
-        log_error("%s", why);
-    memcpy(s->error, why, sizeof why);
-}
-
-static void retry_later(struct shared *s)
-{
-    struct timeval pause = { RETRY_MS / 1000, 0 };
-
-    if (!event_pending(s->retry_timer, EV_TIMEOUT, NULL))
-        event_add(s->retry_timer, &pause);
-}
-
-/* ---- the first lease ---- */
-
-/* Records must not be judged before names of hosts are known, nor before what a former etagd may have
- * kept back is in the log. */
-static void start_when_ready(struct shared *s)
-{
-    if (s->hosts_known && s->restart == 0)
-        follower_start(s->follower);
-}
-
-/* ---- our own invalidations ---- */
-
-static void append_waiting(struct shared *s);
-
-static void on_append_refused(struct shared *s, const struct redis_reply *reply)
-{
-    s->append_failed = true;
-    report(s, reply, s->log_key);
-    retry_later(s);
-}
-
-static void on_append(void *arg, const struct redis_reply *reply)
-{
-    struct shared *s = arg;
-    struct timeval second = { 1, 0 };
-    struct fields *fields;
-    struct log_id id;
-    uint64_t serial;
-
-    if (s->appending)
-        s->appending--;
-    if (redis_kind(reply) == REDIS_LOST)
-        return; /* on_down sends them again */
-    if (redis_kind(reply) != REDIS_TEXT || !log_id_parse(redis_text(reply), &id)) {
-        on_append_refused(s, reply);
-        return;
-    }
-    if (s->append_failed)
-        return; /* it is in the log, but one before it is not: both are sent again */
-    serial = unsent_acknowledge(s->unsent, &fields);
-    s->stats.appended++;
-    s->events.appended(s->events.log.arg, serial, id, fields->at, fields->n);
-    free(fields);
-    if (s->restart && serial >= s->restart) {
-        s->restart = 0;
-        start_when_ready(s);
-    }
-    if (unsent_count(s->unsent) == 0)
-        event_add(s->marker_timer, &second);
-}
-
-static bool has_author(const struct fields *f)
-{
-    for (size_t i = 0; i + 1 < f->n; i += 2)
-        if (span_eq(f->at[i], SPAN_LITERAL("by")))
-            return true;
-    return false;
-}
-
-static bool append(struct shared *s, const struct fields *f)
-{
-    struct span *argv = malloc((f->n + 5) * sizeof *argv);
-    size_t n = 3;
-    bool sent;
-
-    if (!argv)
-        return false;
-    argv[0] = SPAN_LITERAL("XADD");
-    argv[1] = span_str(s->log_key);
-    argv[2] = SPAN_LITERAL("*");
-    memcpy(argv + n, f->at, f->n * sizeof *argv);
-    n += f->n;
-    if (!has_author(f)) {
-        argv[n++] = SPAN_LITERAL("by");
-        argv[n++] = span_str(s->conf->node);
-    }
-    sent = redis_send(s->data, n, argv, on_append, s);
-    free(argv);
-    return sent;
-}
-
-static void append_waiting(struct shared *s)
-{
-    const struct fields *f;
-
-    if (s->append_failed)
-        return;
-    while (redis_is_up(s->data) && (f = unsent_next(s->unsent))) {
-        if (!append(s, f)) {
-            retry_later(s);
-            return;
-        }
-        unsent_sent(s->unsent);
-        s->appending++;
-    }
-}
-
-uint64_t shared_append(struct shared *s, const struct span *fields, size_t n)
-{
-    uint64_t serial = unsent_add(s->unsent, fields, n);
-
-    append_waiting(s);
-    return serial;
-}
-
-static void on_marker_timer(evutil_socket_t fd, short what, void *arg)
-{
-    struct shared *s = arg;
-
-    (void)fd;
-    (void)what;
-    unsent_settle(s->unsent);
-}
-
-/* ---- names of hosts ---- */
-
-static void read_hosts(struct shared *s);
-
-struct announcement {
-    struct shared *shared;
-    size_t n;
-};
-
-static void announce(void *arg, struct span alias, struct span value)
-{
-    struct announcement *a = arg;
-    struct span argv[] = { SPAN_LITERAL("HSET"), span_str(a->shared->hosts_key), alias, value };
-
-    redis_send(a->shared->data, 4, argv, NULL, NULL);
-    a->n++;
-}
-
-/* Every node reads the hash again when this remark comes by. */
-static void announce_missing(struct shared *s)
-{
-    struct announcement a = { s, 0 };
-    struct span argv[] = { SPAN_LITERAL("XADD"), span_str(s->log_key), SPAN_LITERAL("*"), SPAN_LITERAL("x-hosts"),
-                           SPAN_LITERAL("changed"), SPAN_LITERAL("by"), span_str(s->conf->node) };
-
-    hosts_missing(s->hosts, announce, &a);
-    if (a.n)
-        redis_send(s->data, 7, argv, NULL, NULL);
-}
-
-static void on_hosts(void *arg, const struct redis_reply *reply)
-{
-    struct shared *s = arg;
-
-    s->hosts_reading = false;
-    if (redis_kind(reply) == REDIS_LOST)
-        return;
-    if (redis_kind(reply) != REDIS_LIST) {
-        report(s, reply, s->hosts_key);
-        retry_later(s);
-        return;
-    }
-    hosts_shared_begin(s->hosts);
-    for (size_t i = 0; i + 1 < redis_count(reply); i += 2)
-        hosts_shared(s->hosts, redis_text(redis_at(reply, i)), redis_text(redis_at(reply, i + 1)));
-    announce_missing(s);
-    s->hosts_known = true;
-    start_when_ready(s);
-    if (s->hosts_again)
-        read_hosts(s);
-}
-
-static void read_hosts(struct shared *s)
-{
-    struct span argv[] = { SPAN_LITERAL("HGETALL"), span_str(s->hosts_key) };
-
-    s->hosts_again = s->hosts_reading;
-    if (!s->hosts_reading)
-        s->hosts_reading = redis_send(s->data, 2, argv, on_hosts, s);
-}
-
-void shared_hosts_changed(struct shared *s)
-{
-    read_hosts(s);
-}
+#define LOAD_MS 1000u    /* at least between loading the scripts */
 
 /* ---- entries ---- */
 
@@ -250,7 +25,7 @@ static void load_scripts(struct shared *s)
 {
     uint64_t now = clock_mono_ms();
 
-    if (s->script_ms && now - s->script_ms < RETRY_MS)
+    if (s->script_ms && now - s->script_ms < LOAD_MS)
         return;
     s->script_ms = now;
     script_load(&s->put, s->data);
@@ -262,7 +37,7 @@ static bool is_answer(struct shared *s, const struct redis_reply *reply)
     if (redis_is_fault(reply, "NOSCRIPT"))
         load_scripts(s);
     else if (redis_kind(reply) == REDIS_FAULT)
-        report(s, reply, "an entry");
+        shared_report(s, reply, "an entry");
     else if (redis_kind(reply) != REDIS_LOST)
         return true;
     s->stats.puts_dropped++;
@@ -314,10 +89,6 @@ void shared_put(struct shared *s, struct span key, struct entry_text *text, stru
 
     if (!has_room(s) || n == 0)
         return;
-    if (strcmp(s->epoch, epoch) != 0) {
-        fetches_capsules_lost(s->fetches);
-        snprintf(s->epoch, sizeof s->epoch, "%s", epoch);
-    }
     text->epoch = span_str(epoch);
     text->capsule = span_of(NULL, 0);
     if (capsule.n) {
@@ -402,39 +173,44 @@ static void on_up(void *arg)
     s->script_ms = 0;
     s->error[0] = '\0';
     load_scripts(s);
-    read_hosts(s);
-    append_waiting(s);
+    shared_log_up(s);
 }
 
 static void on_down(void *arg, const char *why)
 {
     struct shared *s = arg;
 
-    s->appending = 0;
-    s->append_failed = false;
-    unsent_rewind(s->unsent);
-    if (strcmp(why, s->error) != 0)
+    shared_log_down(s);
+    if (!s->moving && strcmp(why, s->error) != 0)
         log_warn("Redis: %s", why);
-    snprintf(s->error, sizeof s->error, "%s", why);
+    if (!s->moving)
+        snprintf(s->error, sizeof s->error, "%s", why);
+    s->moving = false;
 }
 
 static void on_retry_timer(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    shared_log_retry(arg);
+}
+
+static void on_marker_timer(evutil_socket_t fd, short what, void *arg)
 {
     struct shared *s = arg;
 
     (void)fd;
     (void)what;
-    if (s->append_failed && s->appending) {
-        retry_later(s); /* some answers are still out */
+    unsent_settle(s->unsent);
+}
+
+void shared_entered(struct shared *s)
+{
+    fetches_capsules_lost(s->fetches);
+    if (!redis_is_up(s->data))
         return;
-    }
-    if (s->append_failed) {
-        s->append_failed = false;
-        unsent_rewind(s->unsent);
-    }
-    append_waiting(s);
-    if (!s->hosts_known)
-        read_hosts(s);
+    s->moving = true;
+    redis_reconnect(s->data);
 }
 
 /* ---- life ---- */
@@ -450,17 +226,6 @@ static struct unsent *make_unsent(const struct conf *conf)
     else
         snprintf(path, sizeof path, "%s.unsent", conf->socket);
     return unsent_new(UNSENT_MAX, path);
-}
-
-/* Invalidations of a former etagd may never have reached the log. */
-static void recover(struct shared *s)
-{
-    static const struct span everything[] = { { "all", 3 }, { "1", 1 }, { "why", 3 }, { "unsent-at-restart", 17 } };
-
-    if (!unsent_found(s->unsent))
-        return;
-    log_warn("a former etagd ended with invalidations that Redis had not acknowledged: everything is invalidated");
-    s->restart = unsent_add(s->unsent, everything, 4);
 }
 
 static bool make_connection(struct shared *s, struct event_base *base, const struct redis_url *url)
@@ -508,7 +273,7 @@ struct shared *shared_new(struct event_base *base, const struct conf *conf, stru
     if (!s->unsent || !s->follower || !s->fetches || !s->retry_timer || !s->marker_timer ||
         !script_init(&s->put, lua_put) || !script_init(&s->names, lua_names) || !make_connection(s, base, &url))
         goto fail;
-    recover(s);
+    shared_log_recover(s);
     return s;
 fail:
     shared_free(s);

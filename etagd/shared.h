@@ -19,6 +19,8 @@ struct shared_events {
     struct coherence_events log; /* its arg is passed to all of them */
     /* An entry was read under this key; capsule holds its bytes. True when the table holds it now. */
     bool (*entry)(void *arg, struct span key, const struct entry_text *text, struct span capsule, uint64_t ttl_ms);
+    /* Names of hosts were read. */
+    void (*hosts)(void *arg);
     /* An invalidation of ours, and all before it, has the id it was waiting for. */
     void (*appended)(void *arg, uint64_t serial, struct log_id id, const struct span *fields, size_t n);
 };
@@ -58,6 +60,9 @@ uint64_t shared_append(struct shared *s, const struct span *fields, size_t n);
 
 /* The hash of hosts changed somewhere, or hosts were announced here. */
 void shared_hosts_changed(struct shared *s);
+
+/* A new epoch was entered, perhaps on another server behind the same name: the connection is made anew. */
+void shared_entered(struct shared *s);
 
 /* A record said that a new epoch began: ask at once. */
 void shared_renew(struct shared *s);

@@ -118,6 +118,9 @@ static void on_entered(void *arg, struct log_id position)
     struct store *s = arg;
 
     positions_reset(s->positions, writer_invalidate(s->writer, NULL, 0), position);
+    s->hosts_version = hosts_version(s->hosts); /* the whole log will be resolved with these */
+    if (s->shared)
+        shared_entered(s->shared);
 }
 
 static void on_missed(void *arg, struct log_id position)
@@ -132,6 +135,21 @@ static void on_lease(void *arg, uint64_t until_ms)
     struct store *s = arg;
 
     writer_lease(s->writer, until_ms);
+}
+
+/* An alias that is new may have been named by records that are applied already, and they were resolved
+ * without it: whatever is older than now may be covered. */
+static void on_hosts(void *arg)
+{
+    struct store *s = arg;
+    struct log_id position = s->shared ? coherence_position(shared_coherence(s->shared)) : embedded_last(s->embedded);
+    uint64_t version = hosts_version(s->hosts);
+
+    if (version == s->hosts_version)
+        return;
+    s->hosts_version = version;
+    positions_flush(s->positions, writer_invalidate(s->writer, NULL, 0), position);
+    positions_mark_all(s->positions, position);
 }
 
 /* Our own invalidation has its place in the log: entries from behind it are good again. */
@@ -182,6 +200,7 @@ static bool start_shared(struct store *s, struct event_base *base, const char **
     struct shared_events events = {
         .log = { .entered = on_entered, .missed = on_missed, .record = on_record, .lease = on_lease, .arg = s },
         .entry = store_take_entry,
+        .hosts = on_hosts,
         .appended = on_appended,
     };
     struct redis_url url;
@@ -339,6 +358,7 @@ void store_hosts(struct store *s, const struct span *pairs, size_t n)
             log_warn("virtual host \"%.*s\" cannot be announced: from now on every operation that names a host "
                      "counts as all",
                      (int)(pairs[i].n < 255 ? pairs[i].n : 255), pairs[i].p);
+    on_hosts(s);
     if (s->shared)
         shared_hosts_changed(s->shared);
 }

@@ -39,6 +39,7 @@ struct store {
     uint64_t birth_ms; /* CLOCK_BOOTTIME at which the table was made */
     struct positions *positions;
     struct hosts *hosts;
+    uint64_t hosts_version; /* with which the records so far were resolved */
     struct effect effect;
 
     /* One of the two. */

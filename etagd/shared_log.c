@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What this node writes into the log: its own invalidations, and which names its hosts have. */
+#include <event2/event.h>
+#include <stdlib.h>
+
+#include "etagd/log.h"
+#include "etagd/shared_state.h"
+
+#define RETRY_MS 1000u
+
+void shared_report(struct shared *s, const struct redis_reply *reply, const char *key)
+{
+    char why[sizeof s->error];
+
+    redis_explain(redis_text(reply), redis_is_fault(reply, "WRONGTYPE") ? key : NULL, why, sizeof why);
+    if (strcmp(why, s->error) != 0)
+        log_error("%s", why);
+    memcpy(s->error, why, sizeof why);
+}
+
+static void retry_later(struct shared *s)
+{
+    struct timeval pause = { RETRY_MS / 1000, 0 };
+
+    if (!event_pending(s->retry_timer, EV_TIMEOUT, NULL))
+        event_add(s->retry_timer, &pause);
+}
+
+/* ---- the first lease ---- */
+
+/* Records must not be judged before names of hosts are known, nor before what a former etagd may have
+ * kept back is in the log. */
+static void start_when_ready(struct shared *s)
+{
+    if (s->hosts_known && s->restart == 0)
+        follower_start(s->follower);
+}
+
+/* ---- our own invalidations ---- */
+
+static void on_append_refused(struct shared *s, const struct redis_reply *reply)
+{
+    s->append_failed = true;
+    shared_report(s, reply, s->log_key);
+    retry_later(s);
+}
+
+static void on_append(void *arg, const struct redis_reply *reply)
+{
+    struct shared *s = arg;
+    struct timeval second = { 1, 0 };
+    struct fields *fields;
+    struct log_id id;
+    uint64_t serial;
+
+    if (s->appending)
+        s->appending--;
+    if (redis_kind(reply) == REDIS_LOST)
+        return; /* shared_log_down has them sent again */
+    if (redis_kind(reply) != REDIS_TEXT || !log_id_parse(redis_text(reply), &id)) {
+        on_append_refused(s, reply);
+        return;
+    }
+    if (s->append_failed)
+        return; /* it is in the log, but one before it is not: both are sent again */
+    serial = unsent_acknowledge(s->unsent, &fields);
+    s->stats.appended++;
+    s->events.appended(s->events.log.arg, serial, id, fields->at, fields->n);
+    free(fields);
+    if (s->restart && serial >= s->restart) {
+        s->restart = 0;
+        start_when_ready(s);
+    }
+    if (unsent_count(s->unsent) == 0)
+        event_add(s->marker_timer, &second);
+}
+
+static bool has_author(const struct fields *f)
+{
+    for (size_t i = 0; i + 1 < f->n; i += 2)
+        if (span_eq(f->at[i], SPAN_LITERAL("by")))
+            return true;
+    return false;
+}
+
+static bool append(struct shared *s, const struct fields *f)
+{
+    struct span *argv = malloc((f->n + 5) * sizeof *argv);
+    size_t n = 3;
+    bool sent;
+
+    if (!argv)
+        return false;
+    argv[0] = SPAN_LITERAL("XADD");
+    argv[1] = span_str(s->log_key);
+    argv[2] = SPAN_LITERAL("*");
+    memcpy(argv + n, f->at, f->n * sizeof *argv);
+    n += f->n;
+    if (!has_author(f)) {
+        argv[n++] = SPAN_LITERAL("by");
+        argv[n++] = span_str(s->conf->node);
+    }
+    sent = redis_send(s->data, n, argv, on_append, s);
+    free(argv);
+    return sent;
+}
+
+static void append_waiting(struct shared *s)
+{
+    const struct fields *f;
+
+    if (s->append_failed)
+        return;
+    while (redis_is_up(s->data) && (f = unsent_next(s->unsent))) {
+        if (!append(s, f)) {
+            retry_later(s);
+            return;
+        }
+        unsent_sent(s->unsent);
+        s->appending++;
+    }
+}
+
+uint64_t shared_append(struct shared *s, const struct span *fields, size_t n)
+{
+    uint64_t serial = unsent_add(s->unsent, fields, n);
+
+    append_waiting(s);
+    return serial;
+}
+
+/* ---- names of hosts ---- */
+
+static void read_hosts(struct shared *s);
+
+struct announcement {
+    struct shared *shared;
+    size_t n;
+};
+
+static void announce(void *arg, struct span alias, struct span value)
+{
+    struct announcement *a = arg;
+    struct span argv[] = { SPAN_LITERAL("HSET"), span_str(a->shared->hosts_key), alias, value };
+
+    redis_send(a->shared->data, 4, argv, NULL, NULL);
+    a->n++;
+}
+
+/* Every node reads the hash again when this remark comes by. */
+static void announce_missing(struct shared *s)
+{
+    struct announcement a = { s, 0 };
+    struct span argv[] = { SPAN_LITERAL("XADD"), span_str(s->log_key), SPAN_LITERAL("*"), SPAN_LITERAL("x-hosts"),
+                           SPAN_LITERAL("changed"), SPAN_LITERAL("by"), span_str(s->conf->node) };
+
+    hosts_missing(s->hosts, announce, &a);
+    if (a.n)
+        redis_send(s->data, 7, argv, NULL, NULL);
+}
+
+static void on_hosts(void *arg, const struct redis_reply *reply)
+{
+    struct shared *s = arg;
+
+    s->hosts_reading = false;
+    if (redis_kind(reply) == REDIS_LOST)
+        return;
+    if (redis_kind(reply) != REDIS_LIST) {
+        shared_report(s, reply, s->hosts_key);
+        s->hosts_again = true;
+        retry_later(s);
+        return;
+    }
+    hosts_shared_begin(s->hosts);
+    for (size_t i = 0; i + 1 < redis_count(reply); i += 2)
+        hosts_shared(s->hosts, redis_text(redis_at(reply, i)), redis_text(redis_at(reply, i + 1)));
+    announce_missing(s);
+    s->events.hosts(s->events.log.arg);
+    s->hosts_known = true;
+    start_when_ready(s);
+    if (s->hosts_again)
+        read_hosts(s);
+}
+
+static void read_hosts(struct shared *s)
+{
+    struct span argv[] = { SPAN_LITERAL("HGETALL"), span_str(s->hosts_key) };
+
+    s->hosts_again = s->hosts_reading;
+    if (!s->hosts_reading)
+        s->hosts_reading = redis_send(s->data, 2, argv, on_hosts, s);
+}
+
+void shared_hosts_changed(struct shared *s)
+{
+    read_hosts(s);
+}
+
+/* ---- the connection ---- */
+
+void shared_log_up(struct shared *s)
+{
+    read_hosts(s);
+    append_waiting(s);
+}
+
+void shared_log_down(struct shared *s)
+{
+    s->appending = 0;
+    s->append_failed = false;
+    unsent_rewind(s->unsent);
+}
+
+void shared_log_retry(struct shared *s)
+{
+    if (s->append_failed && s->appending) {
+        retry_later(s); /* some answers are still out */
+        return;
+    }
+    if (s->append_failed) {
+        s->append_failed = false;
+        unsent_rewind(s->unsent);
+    }
+    append_waiting(s);
+    if (s->hosts_again)
+        read_hosts(s);
+}
+
+void shared_log_recover(struct shared *s)
+{
+    static const struct span everything[] = { { "all", 3 }, { "1", 1 }, { "why", 3 }, { "unsent-at-restart", 17 } };
+
+    if (!unsent_found(s->unsent))
+        return;
+    log_warn("a former etagd ended with invalidations that Redis had not acknowledged: everything is invalidated");
+    s->restart = unsent_add(s->unsent, everything, 4);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside of shared.c (entries, the connection) and shared_log.c (what this node writes into the log). */
+#ifndef ETAGD_SHARED_STATE_H
+#define ETAGD_SHARED_STATE_H
+
+#include "etagd/conf.h"
+#include "etagd/fetch.h"
+#include "etagd/follower.h"
+#include "etagd/script.h"
+#include "etagd/shared.h"
+#include "etagd/unsent.h"
+
+struct event;
+
+struct shared {
+    const struct conf *conf;
+    struct hosts *hosts;
+    struct shared_events events;
+    struct follower *follower;
+    struct redis *data;
+    struct fetches *fetches;
+    struct script put, names;
+    char log_key[160], hosts_key[160];
+    bool moving;          /* the connection is being made anew on purpose */
+
+    struct unsent *unsent;
+    size_t appending;     /* records in flight */
+    bool append_failed;   /* one of them was refused: all are sent again, in order */
+    uint64_t restart;     /* serial that must be in the log before the first lease, 0: none */
+    struct event *retry_timer, *marker_timer;
+
+    bool hosts_known, hosts_reading, hosts_again;
+    uint64_t script_ms;   /* last time the scripts were loaded */
+    char error[256];
+    struct shared_stats stats;
+};
+
+/* A command was refused: tells why, once. key: what a WRONGTYPE is about. */
+void shared_report(struct shared *s, const struct redis_reply *reply, const char *key);
+
+/* The connection has come up; it is lost; a while has gone by after a refusal. */
+void shared_log_up(struct shared *s);
+void shared_log_down(struct shared *s);
+void shared_log_retry(struct shared *s);
+
+/* What a former etagd may have kept back goes first. */
+void shared_log_recover(struct shared *s);
+
+#endif
