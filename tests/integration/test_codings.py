@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Content codings: a coded variant's tag goes out, comes back, and is understood on every node."""
+import gzip
+import os
+import time
+
+import pytest
+from env import machine
+from env.process import wait_for
+from env.tags import OURS, content_tag
+
+BODY = b"<p>" + b"compress me, compress me " * 100 + b"</p>\n"
+SUFFIX = {"gzip": "-gzip", "br": "-br"}
+FILTER = {"gzip": "DEFLATE", "br": "BROTLI_COMPRESS"}
+SCRIPT = """#!/bin/sh
+printf 'Content-Type: text/html\\r\\n'
+[ -z "$QUERY_STRING" ] || printf '%s\\r\\n' "ETag: \\"$QUERY_STRING\\""
+printf '\\r\\n'
+cat {body}
+"""
+
+
+def by_type(coding):
+    return f"AddOutputFilterByType {FILTER[coding]} text/html\n"
+
+
+def by_force(coding):
+    return f"SetOutputFilter {FILTER[coding]}\n"
+
+
+def tag(coding=None):
+    return content_tag(BODY, "text/html", suffix=SUFFIX.get(coding, ""))
+
+
+@pytest.fixture
+def node(new_httpd, new_etagd):
+    """Makes a running node with this configuration; its document root holds p.html and p.cgi."""
+
+    def make(config):
+        site = new_httpd(modules=["filter", "deflate", "brotli", "cgid", "headers"], etagd=new_etagd().start())
+        site.add("p.html", BODY, mtime=time.time() - 86400)
+        body = machine.write(site.folder / "body", BODY)
+        site.add("p.cgi", SCRIPT.format(body=body)).chmod(0o755)
+        site.config = (f"ETagEngine On\n<Directory {site.docs}>\nOptions ExecCGI\nAddHandler cgi-script .cgi\n"
+                       f"</Directory>\n{config}")
+        return site.start()
+
+    return make
+
+
+def decoded(answer):
+    return gzip.decompress(answer.body) if answer.header("Content-Encoding") == "gzip" else answer.body
+
+
+def coded(answer, coding, want=None):
+    assert (answer.status, answer.etag) == (200, want or tag(coding)), answer
+    assert answer.header("Content-Encoding") == coding and "Accept-Encoding" in answer.header("Vary"), answer
+    assert len(answer.body) < len(BODY)
+    if coding == "gzip":
+        assert gzip.decompress(answer.body) == BODY
+    return answer
+
+
+def not_modified(answer, want):
+    assert (answer.status, answer.etag, answer.body) == (304, want, b""), answer
+    assert not any(answer.all(n) for n in ("Content-Encoding", "Content-Type", "Content-Length")), answer
+    return answer
+
+
+both = pytest.mark.parametrize("how", [by_type, by_force])
+each = pytest.mark.parametrize("coding", ["gzip", "br"])
+targets = pytest.mark.parametrize("target", ["/p.html", "/p.cgi"])
+
+
+@both
+@each
+@targets
+def test_coded_tag_comes_back(node, how, coding, target):
+    nodes = [node(how(coding)) for _ in range(2)]
+    ask = {"Accept-Encoding": coding}
+    first = coded(nodes[0].get(target, ask), coding)
+    for site in nodes:
+        answer = not_modified(site.get(target, {**ask, "If-None-Match": tag(coding)}), tag(coding))
+        assert answer.header("Vary") == first.header("Vary"), "RFC 9110 15.4.5: Vary as on the 200"
+        weak = not_modified(site.get(target, {**ask, "If-None-Match": "W/" + tag(coding)}), "W/" + tag(coding))
+        assert "Accept-Encoding" in weak.header("Vary")
+
+
+@both
+@each
+@targets
+def test_identity_tag_and_lists(node, how, coding, target):
+    site = node(how(coding))
+    ask = {"Accept-Encoding": coding}
+    plain = site.get(target)
+    assert (plain.status, plain.etag, plain.body) == (200, tag(), BODY), plain
+    not_modified(site.get(target, {"If-None-Match": tag()}), tag())
+    not_modified(site.get(target, {**ask, "If-None-Match": tag()}), tag())
+    # Of several, the one that would be sent now.
+    for sent in (f"{tag()}, {tag(coding)}", f"{tag(coding)}, {tag()}"):
+        not_modified(site.get(target, {**ask, "If-None-Match": sent}), tag(coding))
+        not_modified(site.get(target, {"If-None-Match": sent}), tag())
+
+
+@each
+@targets
+def test_coding_no_longer_admitted(node, coding, target):
+    """A client that cannot decode must not be told to use its coded copy."""
+    site = node(by_type(coding))
+    for accept in ({}, {"Accept-Encoding": "identity"}, {"Accept-Encoding": f"{coding};q=0, identity"}):
+        answer = site.get(target, {**accept, "If-None-Match": tag(coding)})
+        assert (answer.status, answer.etag, answer.body) == (200, tag(), BODY), answer
+
+
+@targets
+def test_one_coding_is_not_the_other(node, target):
+    site = node("AddOutputFilterByType BROTLI_COMPRESS;DEFLATE text/html\n")
+    coded(site.get(target, {"Accept-Encoding": "gzip, br"}), "br")
+    coded(site.get(target, {"Accept-Encoding": "gzip"}), "gzip")
+    coded(site.get(target, {"Accept-Encoding": "gzip", "If-None-Match": tag("br")}), "gzip")
+    coded(site.get(target, {"Accept-Encoding": "br", "If-None-Match": tag("gzip")}), "br")
+    # Either is admitted: the client still holds a copy of what would be sent.
+    ask = {"Accept-Encoding": "gzip, br"}
+    not_modified(site.get(target, {**ask, "If-None-Match": tag("gzip")}), tag("gzip"))
+    not_modified(site.get(target, {**ask, "If-None-Match": f"{tag('gzip')}, {tag('br')}"}), tag("br"))
+
+
+@both
+@each
+@targets
+def test_coded_bodies_are_never_ranged(node, how, coding, target):
+    site = node(how(coding))
+    ask = {"Accept-Encoding": coding, "Range": "bytes=0-9"}
+    for more in ({}, {"If-Range": tag(coding)}, {"If-Range": tag()}):
+        answer = coded(site.get(target, {**ask, **more}), coding)
+        assert answer.header("Accept-Ranges") == "none"
+    part = site.get(target, {"Range": "bytes=0-9", "If-Range": tag()})
+    assert (part.status, part.etag, part.body) == (206, tag(), BODY[:10]), part
+    # The tag of a coded copy vouches for no byte of the identity.
+    whole = site.get(target, {"Range": "bytes=0-9", "If-Range": tag(coding)})
+    assert (whole.status, whole.etag, whole.body) == (200, tag(), BODY), whole
+
+
+@each
+@targets
+def test_if_match_with_a_coded_tag(node, coding, target):
+    """Who received a coded copy holds the current representation: it may write."""
+    site = node(by_type(coding))
+    for ask in ({"Accept-Encoding": coding}, {}):
+        assert site.get(target, {**ask, "If-Match": tag(coding)}).status == 200
+        assert site.get(target, {**ask, "If-Match": "W/" + tag(coding)}).status == 412
+        assert site.get(target, {**ask, "If-Match": tag()[:-1] + '-zip"'}).status == 412
+
+
+@both
+@targets
+def test_etagcoded_weak(node, how, target):
+    site = node(how("gzip") + "ETagCoded weak\n")
+    ask = {"Accept-Encoding": "gzip"}
+    weak = "W/" + tag("gzip")
+    coded(site.get(target, ask), "gzip", weak)
+    assert site.get(target).etag == tag(), "identity stays strong"
+    not_modified(site.get(target, {**ask, "If-None-Match": weak}), weak)
+    not_modified(site.get(target, {**ask, "If-None-Match": tag("gzip")}), tag("gzip"))
+    assert site.get(target, {**ask, "If-Match": weak}).status == 412
+
+
+def test_an_applications_own_tag_that_looks_coded(node):
+    """"x-gzip" of the application's making is one tag, not a coding of "x"."""
+    site = node("")
+    for name in ("x", "x-gzip", "d0123456789-gzip"):
+        own = f'"{name}"'
+        answer = site.get(f"/p.cgi?{name}")
+        assert (answer.status, answer.etag, answer.body) == (200, own, BODY), answer
+        not_modified(site.get(f"/p.cgi?{name}", {"If-None-Match": own}), own)
+        assert site.get(f"/p.cgi?{name}", {"If-None-Match": f'"{name}-gzip"'}).status == 200
+    assert site.get("/p.cgi?x", {"If-None-Match": '"x-gzip"'}).status == 200
+    assert site.get("/p.cgi?x-gzip", {"If-None-Match": '"x"'}).status == 200
+
+
+def test_small_body_that_deflate_leaves_alone(node):
+    """Below its smallest size mod_deflate sends identity: no suffix, no coding."""
+    site = node(by_force("gzip"))
+    site.add("s.html", b"<p>s</p>")
+    small = content_tag(b"<p>s</p>", "text/html")
+    answer = site.get("/s.html", {"Accept-Encoding": "gzip"})
+    assert answer.status == 200 and answer.etag in (small, small[:-1] + '-gzip"')
+    assert decoded(answer) == b"<p>s</p>"
+    assert (answer.header("Content-Encoding") == "gzip") == answer.etag.endswith('-gzip"')
+    not_modified(site.get("/s.html", {"Accept-Encoding": "gzip", "If-None-Match": answer.etag}), answer.etag)
+
+
+@pytest.mark.parametrize("setting, shown", [("NoChange", True), ("Remove", False)])
+def test_deflatealteretag(node, setting, shown):
+    """The known workarounds give two codings one tag, or none: announced at start, and never ranged."""
+    site = node(by_type("gzip") + f"DeflateAlterETag {setting}\n")
+    site.wait_log("DeflateAlterEtag")
+    zipped = site.get("/p.html", {"Accept-Encoding": "gzip", "Range": "bytes=0-9"})
+    assert (zipped.status, zipped.etag) == (200, tag() if shown else None) and decoded(zipped) == BODY
+    assert site.get("/p.html", {"Accept-Encoding": "gzip", "If-None-Match": tag()}).status == 304
+    assert site.get("/p.html").etag == tag()
+
+
+def test_coding_made_by_the_application(node):
+    """A body that arrives coded is hashed as it is, its coding mixed in, without a suffix."""
+    site = node(by_type("gzip"))
+    packed = gzip.compress(BODY, mtime=0)
+    where = machine.write(site.folder / "packed", packed)
+    site.add("z.cgi", "#!/bin/sh\nprintf 'Content-Type: text/html\\r\\nContent-Encoding: gzip\\r\\n\\r\\n'\n"
+                      f"cat {where}\n").chmod(0o755)
+    own = content_tag(packed, "text/html", coding="gzip")
+    answer = site.get("/z.cgi", {"Accept-Encoding": "gzip"})
+    assert (answer.status, answer.etag, answer.body) == (200, own, packed), answer
+    not_modified(site.get("/z.cgi", {"Accept-Encoding": "gzip", "If-None-Match": own}), own)
+
+
+def test_precompressed_file(node):
+    """p.html.gz by AddEncoding: bytes of a file, reproducible, ranged."""
+    site = node("AddEncoding x-gzip .gz\nAddType text/html .gz\n")
+    packed = gzip.compress(os.urandom(500), mtime=0)
+    site.add("q.html.gz", packed)
+    first = site.get("/q.html.gz")
+    assert first.status == 200 and first.body == packed and OURS.match(first.etag), first
+    wait_for(lambda: not_modified(site.get("/q.html.gz", {"If-None-Match": first.etag}), first.etag), "304")
+    part = site.get("/q.html.gz", {"Range": "bytes=0-9", "If-Range": first.etag})
+    assert (part.status, part.etag, part.body) == (206, first.etag, packed[:10]), part
