@@ -211,7 +211,8 @@ static apr_status_t free_reply(void *reply)
 }
 
 /* Once, and once more on a new connection where an idle one turned out dead. */
-static enum client_error call(int argc, const struct span *argv, int fd, int64_t deadline, struct redisReply **reply)
+static enum client_error call(int argc, const struct span *argv, int fd, int64_t deadline, struct redisReply **reply,
+                              bool *fresh)
 {
     enum client_error e = CLIENT_ABSENT;
     bool reused;
@@ -228,23 +229,31 @@ static enum client_error call(int argc, const struct span *argv, int fd, int64_t
             drop_idle();
         }
     } while (e == CLIENT_CLOSED && reused);
+    *fresh = !reused;
     return e;
 }
 
-struct redisReply *node_call(apr_pool_t *p, int argc, const struct span *argv, int fd, int64_t *budget_ns)
+struct redisReply *connections_call(apr_pool_t *p, int argc, const struct span *argv, int fd, int64_t *budget_ns,
+                                    bool *fresh)
 {
     struct redisReply *reply = NULL;
     const int64_t begun = client_now();
 
     if (*budget_ns <= 0 || !breaker_allows())
         return NULL;
-    enum client_error e = call(argc, argv, fd, connections_deadline(*budget_ns), &reply);
+    enum client_error e = call(argc, argv, fd, connections_deadline(*budget_ns), &reply, fresh);
     *budget_ns -= client_now() - begun;
     breaker_note(e);
     if (e != CLIENT_OK)
         return NULL;
     apr_pool_cleanup_register(p, reply, free_reply, apr_pool_cleanup_null);
     return reply;
+}
+
+struct redisReply *node_call(apr_pool_t *p, int argc, const struct span *argv, int fd, int64_t *budget_ns)
+{
+    bool fresh;
+    return connections_call(p, argc, argv, fd, budget_ns, &fresh);
 }
 
 bool node_reply_true(const struct redisReply *reply)

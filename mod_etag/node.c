@@ -82,17 +82,17 @@ static struct node_hold *hold_current(apr_pool_t *p, bool files)
 
 /* --- attaching --- */
 
-/* Whether this thread is to attach now; attach_done ends its turn. */
-static bool attach_due(void)
+/* Whether this thread is to attach now; attach_done ends its turn. urgent: there is a reason that cannot wait. */
+static bool attach_due(bool urgent)
 {
     const uint32_t doubt = shared_doubt();
     bool due = false;
 
     pthread_mutex_lock(&node.lock);
     const bool doubted = node.current && node.current->doubt != doubt;
-    if (!node.current || node.suspect || doubted) {
+    if (!node.current || node.suspect || doubted || urgent) {
         const int64_t now = client_now();
-        due = !node.attaching && now >= node.next_attach;
+        due = !node.attaching && (urgent || now >= node.next_attach);
         if (due) {
             node.attaching = true;
             node.next_attach = now + node.pause + rand_r(&node.seed) % (ATTACH_EVERY / 2);
@@ -121,7 +121,8 @@ static struct mapped *map(const struct client_attachment *a, uint32_t doubt)
                          connections_path(), why);
         return NULL;
     }
-    *m = (struct mapped){.table = table, .generation = table_generation(table), .doubt = doubt, .refs = 1};
+    *m = (struct mapped){.table = table, .generation = table_generation(table), .refs = 1};
+    m->doubt = shared_meet_generation(m->generation, doubt);
     return m;
 }
 
@@ -147,7 +148,8 @@ static void install(struct mapped *m)
         table_unmap(old);
 }
 
-static void attach(int64_t *budget_ns)
+/* Whether a table is mapped now that was not in doubt when this began. */
+static bool attach(int64_t *budget_ns)
 {
     const int64_t begun = client_now();
     struct client_attachment a;
@@ -169,6 +171,7 @@ static void attach(int64_t *budget_ns)
         install(m);
     }
     *budget_ns -= client_now() - begun;
+    return m != NULL;
 }
 
 static void attach_done(void)
@@ -176,6 +179,18 @@ static void attach_done(void)
     pthread_mutex_lock(&node.lock);
     node.attaching = false;
     pthread_mutex_unlock(&node.lock);
+}
+
+/* Attaches when that is due. True when it did. */
+static bool attach_now(bool urgent, int64_t *budget_ns)
+{
+    bool attached;
+
+    if (*budget_ns <= 0 || !attach_due(urgent))
+        return false;
+    attached = breaker_allows() && attach(budget_ns);
+    attach_done();
+    return attached;
 }
 
 /* --- invalidations --- */
@@ -200,12 +215,18 @@ static struct span host_of(struct span op, struct span arg)
 static bool invalidate(apr_pool_t *p, const struct span *fields, size_t n, int64_t *budget_ns)
 {
     struct span *argv = apr_palloc(p, (n + 2) * sizeof *argv);
+    bool fresh;
 
     argv[0] = SPAN_LITERAL("ETAG");
     argv[1] = SPAN_LITERAL("INVALIDATE");
     memcpy(argv + 2, fields, n * sizeof *argv);
-    const struct redisReply *reply = node_call(p, (int)n + 2, argv, -1, budget_ns);
-    return reply && node_reply_done(reply);
+    const struct redisReply *reply = connections_call(p, (int)n + 2, argv, -1, budget_ns, &fresh);
+    if (!reply || !node_reply_done(reply))
+        return false;
+    /* A restarted etagd has heard it, and fills another table than the one that is mapped. */
+    if (fresh && !attach_now(true, budget_ns))
+        shared_raise_doubt(shared_doubt());
+    return true;
 }
 
 bool node_invalidate(apr_pool_t *p, const struct span *fields, size_t n, int64_t *budget_ns)
@@ -260,11 +281,7 @@ struct node_hold *node_hold(apr_pool_t *p, int64_t *budget_ns)
     /* What this server was told to forget and etagd does not know yet: no table may be believed. */
     if (shared_pending_any() && !hand_over(p, budget_ns))
         return NULL;
-    if (*budget_ns > 0 && attach_due()) {
-        if (breaker_allows())
-            attach(budget_ns);
-        attach_done();
-    }
+    attach_now(false, budget_ns);
     hold = hold_current(p, false);
     if (hold)
         announce_hosts(p, hold->mapped->generation, budget_ns);

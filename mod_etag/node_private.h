@@ -22,6 +22,10 @@ void breaker_note(enum client_error e);
 struct client *connection_new(uint32_t *doubt);
 void connection_give_back(struct client *c, uint32_t doubt);
 
+/* node_call; *fresh: the connection was new, and etagd perhaps another one than before. */
+struct redisReply *connections_call(apr_pool_t *p, int argc, const struct span *argv, int fd, int64_t *budget_ns,
+                                    bool *fresh);
+
 /* min of now + budget, for at most ETagTimeout. */
 int64_t connections_deadline(int64_t budget_ns);
 const char *connections_path(void);

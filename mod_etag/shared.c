@@ -20,7 +20,7 @@ struct waiting_host {
 struct shared {
     size_t size; /* an update of the module may find memory of another layout */
     _Atomic uint32_t state, doubt;
-    _Atomic uint64_t announced;
+    _Atomic uint64_t announced, generation;
     _Atomic uint32_t waiting; /* not 0: hosts or all wait; written under the mutex */
     pthread_mutex_t mutex;
     uint64_t serial, all_serial; /* all_serial 0: not everything */
@@ -96,6 +96,16 @@ uint32_t shared_doubt(void)
 void shared_raise_doubt(uint32_t made_at)
 {
     atomic_compare_exchange_strong(&shared->doubt, &made_at, made_at + 1);
+}
+
+uint32_t shared_meet_generation(uint64_t generation, uint32_t begun_at)
+{
+    const uint64_t before = atomic_exchange(&shared->generation, generation);
+    uint32_t expected = begun_at;
+
+    if (before == generation || before == 0 || !atomic_compare_exchange_strong(&shared->doubt, &expected, begun_at + 1))
+        return begun_at;
+    return begun_at + 1;
 }
 
 bool shared_claim_announcement(uint64_t generation)

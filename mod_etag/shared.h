@@ -28,6 +28,9 @@ enum shared_state shared_state_now(void);
 uint32_t shared_doubt(void);
 /* Called with the number from when the dead connection was made: many dead connections count once. */
 void shared_raise_doubt(uint32_t made_at);
+/* A child attached a table of this generation, having begun at this number: another generation than the one
+ * met before puts all tables in doubt but this one. Returns the number that this one is good for. */
+uint32_t shared_meet_generation(uint64_t generation, uint32_t begun_at);
 
 /* True when this caller shall announce the virtual hosts to the etagd of this table generation. */
 bool shared_claim_announcement(uint64_t generation);
