@@ -319,7 +319,7 @@ static const struct {
     { "WRONGPASS", "check RedisUser and RedisPasswordFile against the server's ACL" },
     { "NOAUTH", "the server wants a password: put it in a file and name it with RedisPasswordFile" },
     { "ERR AUTH", "the server has no password set, or wants none for this user: check RedisPasswordFile" },
-    { "NOPERM", "the user's ACL lacks this command or key: see conf/redis/etagd.acl" },
+    { "NOPERM", "the user's ACL lacks this command or key: see conf/redis/etagd.conf" },
     { "WRONGTYPE", "something else uses this key: DEL it, or choose another KeyPrefix" },
     { "READONLY", "this server is a replica: name the master in the Redis URL" },
     { "OOM", "the server is out of memory: raise maxmemory, and set maxmemory-policy volatile-lru" },

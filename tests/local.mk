@@ -20,6 +20,9 @@ check_PROGRAMS += \
 	tests/unit/test_client \
 	tests/unit/test_conf \
 	tests/unit/test_coherence \
+	tests/unit/test_entry_text \
+	tests/unit/test_effect \
+	tests/unit/test_unsent \
 	tests/unit/test_store
 endif
 tests_unit_test_entity_tag_CFLAGS = $(TEST_CFLAGS)
@@ -50,6 +53,12 @@ tests_unit_test_client_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_client_LDADD = $(TEST_LDADD)
 tests_unit_test_conf_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_conf_LDADD = $(TEST_LDADD)
+tests_unit_test_entry_text_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_entry_text_LDADD = $(TEST_LDADD)
+tests_unit_test_effect_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_effect_LDADD = $(TEST_LDADD)
+tests_unit_test_unsent_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_unsent_LDADD = $(TEST_LDADD)
 tests_unit_test_coherence_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_coherence_LDADD = $(TEST_LDADD)
 tests_unit_test_store_CFLAGS = $(TEST_CFLAGS)
@@ -82,9 +91,9 @@ EXTRA_PROGRAMS += tests/bench/table_lookup
 tests_bench_table_lookup_CFLAGS = $(TEST_CFLAGS)
 tests_bench_table_lookup_LDADD = $(TEST_LDADD) -lm
 
-# The reader with faults planted: made by name, to see that these programs then fail.
+# The reader with faults planted: these programs must then fail (tests/programs.py).
 PLANTED = -DPLANT_WINDOW -DPLANT_CHECKSUM -DPLANT_LEASE
-EXTRA_PROGRAMS += tests/stress/table_stress_planted tests/stress/table_step_planted
+check_PROGRAMS += tests/stress/table_stress_planted tests/stress/table_step_planted
 tests_stress_table_stress_planted_SOURCES = tests/stress/table_stress.c tests/stress/table_planted.c
 tests_stress_table_stress_planted_CFLAGS = $(TEST_CFLAGS) $(PLANTED) -pthread
 tests_stress_table_stress_planted_LDADD = $(TEST_LDADD)

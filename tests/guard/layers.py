@@ -7,10 +7,10 @@ import re
 # towards Redis.
 TIERS = [
     {"base": "conf log clock log_id notify fields redis_url resp lua"},
-    {"redis": "redis script"},
+    {"redis": "redis redis_* script"},
     {"writer": "writer writer_*", "coherence": "coherence positions effect hosts entry_text",
      "embedded": "embedded", "unsent": "unsent"},
-    {"shared": "shared follower fetch"},
+    {"shared": "shared shared_* follower fetch"},
     {"store": "store store_*", "hasher": "hasher"},
     {"dispatch": "dispatch info"},
     {"server": "server connection listener"},

@@ -1,43 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Nodes that share one Redis: what one learned the others know, what anybody invalidates nobody serves."""
 import os
-import socket
-import threading
 import time
 
 import pytest
 
-from env.node import VARIANT, Node
+from env.node import GROUPS, HOSTS, LOG, TAGS, URL, VARIANT, Node, learn, two_nodes, wait_value
 from env.process import wait_for
 from env.resp import RespError
-
-LEASE = 2.0
-LOG, EPOCH, HOSTS = "{etag}:log", "{etag}:epoch", "{etag}:hosts"
-URL = "https://www.example.com/shop/products/42?lang=de"
-TAGS, GROUPS = ("product-42", "catalog"), ("news desk",)
 
 
 @pytest.fixture
 def nodes(redis, new_etagd):
-    """Two nodes of one Redis, both with a lease."""
-    made = [Node(new_etagd(redis=redis, node=name).start()) for name in ("one", "two")]
-    for node in made:
-        node.wait_lease()
-    return made
-
-
-def wait_value(redis, key):
-    return wait_for(lambda: redis.call("GET", f"etag:e:{key}"), f"{key} in Redis")
-
-
-def learn(nodes, tag='"v1"', url=URL, **how):
-    """The first node publishes, all of them hold it."""
-    how.setdefault("tags", TAGS)
-    how.setdefault("groups", GROUPS)
-    assert nodes[0].put(url, tag, **how) == "OK"
-    for node in nodes:
-        wait_for(lambda: node.fetch(url) == 1, "the entry on every node")
-        assert node.look(url).startswith(f"HIT u {tag}")
+    return two_nodes(redis, new_etagd)
 
 
 # ---- one store ----
@@ -199,17 +174,27 @@ def test_a_fill_begun_before_is_refused(nodes, redis):
 def test_names_of_hosts(nodes, redis):
     one, two = nodes
     learn(nodes)
+    record = redis.cli("XADD", LOG, "*", "url", "shop.example/shop/products/42")
+    for node in nodes:  # nobody has said yet what shop.example is
+        node.wait_info("applied", record)
+        assert node.look(URL).startswith("HIT")
     assert one.call("ETAG", "HOSTS", "shop.example", "www.example.com", "www.example.com", "www.example.com") == "OK"
     two.wait_info("hosts", 2)
+    for node in nodes:  # now they know what that record meant
+        wait_for(lambda: node.look(URL) == "STALE", "what was judged without the alias to be void")
+        assert node.fetch(URL) == 0
     assert redis.call("HGET", HOSTS, "shop.example") == b"www.example.com"
     # Another node's pair for the same alias is added, nobody's is lost.
     assert two.call("ETAG", "HOSTS", "shop.example", "other.example") == "OK"
     wait_for(lambda: redis.call("HGET", HOSTS, "shop.example") in (b"www.example.com other.example",
                                                                     b"other.example www.example.com"), "both hosts")
+    for node in nodes:
+        node.wait_info("hosts", 3)
+    learn(nodes, '"v2"')
     redis.cli("XADD", LOG, "*", "url", "shop.example/shop/products/42")
     for node in nodes:
         wait_for(lambda: node.look(URL) == "STALE", "the alias to be resolved")
-    learn(nodes, '"v2"')
+    learn(nodes, '"v3"')
     redis.cli("XADD", LOG, "*", "url", "nobody.example/x")  # a typo in the host must not be silent
     for node in nodes:
         wait_for(lambda: node.look(URL) == "STALE", "all")
@@ -267,6 +252,19 @@ def test_a_killed_node_leaves_its_marker(nodes, redis):
     wait_for(lambda: not os.path.exists(f"{one.socket}.unsent"), "the marker to go")
 
 
+def test_the_marker_is_kept_in_state_dir(redis, new_etagd, work):
+    folder = work / "state"
+    etagd = new_etagd(redis=redis, node="one", config=f"StateDir {folder}\n")
+    folder.mkdir()
+    os.chown(folder, etagd.folder.stat().st_uid, etagd.folder.stat().st_gid)
+    node = Node(etagd.start()).wait_lease()
+    redis.pause()
+    node.call("ETAG", "INVALIDATE", "tag", "x")
+    assert [p.name for p in folder.iterdir()] == ["etagd.sock.unsent"]
+    redis.resume()
+    wait_for(lambda: not list(folder.iterdir()), "the marker to go")
+
+
 def test_what_redis_refuses_to_append_is_kept(nodes, redis):
     """While it has no place in the log, no entry of another node is new enough here."""
     one, two = nodes
@@ -285,353 +283,3 @@ def test_what_redis_refuses_to_append_is_kept(nodes, redis):
         node.wait_lease()
         wait_for(lambda: node.look(URL) == "STALE", "the record")
     learn(nodes, '"v2"')
-
-
-# ---- faults ----
-
-def test_the_lease_ends_with_redis(nodes, redis):
-    learn(nodes)
-    with nodes[0].watch(URL) as a, nodes[1].watch(URL) as b:
-        died = time.monotonic()
-        redis.kill()
-        assert a.until("VOID") - died <= LEASE + 0.05
-        assert b.until("VOID") - died <= LEASE + 0.05
-    assert nodes[0].put(URL, '"v2"') == "STALE", "nothing is learned without a lease"
-    assert nodes[0].fetch(URL) == 0
-    redis.start()
-    for node in nodes:
-        node.wait_lease()
-        assert node.look(URL) == "STALE", "what an empty server does not know of is void"
-
-
-def test_a_stopped_node_has_no_lease(nodes):
-    learn(nodes)
-    with nodes[0].watch(URL) as watch:
-        stopped = time.monotonic()
-        nodes[0].pause()
-        assert watch.until("VOID") - stopped <= LEASE + 0.05
-        nodes[0].resume()
-        watch.until("HIT")  # no record was missed: it is true again
-
-
-def test_a_stopped_redis_resumes(nodes, redis):
-    learn(nodes)
-    with nodes[1].watch(URL) as watch:
-        stopped = time.monotonic()
-        redis.pause()
-        assert watch.until("VOID") - stopped <= LEASE + 0.05
-        redis.resume()
-        watch.until("HIT")
-
-
-def old_entry(redis):
-    key = f"etag:e:{URL}#{VARIANT}"
-    return key, wait_value(redis, key[len("etag:e:"):])
-
-
-def lost(redis, how):
-    """Ways to lose history while Redis goes on, or to lose it with Redis."""
-    if how == "flushall":
-        redis.cli("FLUSHALL")
-    elif how == "del log":
-        redis.cli("DEL", LOG)
-    elif how == "del epoch":
-        redis.cli("DEL", EPOCH)
-    elif how == "log made anew":
-        redis.cli("DEL", LOG)
-        redis.cli("XADD", LOG, "*", "note", "mine")
-        redis.cli("XADD", LOG, "*", "note", "mine")
-    elif how == "renamed":
-        redis.cli("RENAME", LOG, "elsewhere")
-    elif how == "restarted empty":
-        redis.restart_empty()
-    elif how == "swapdb":
-        redis.cli("SWAPDB", 0, 1)
-
-
-@pytest.mark.parametrize("how", ["flushall", "del log", "del epoch", "log made anew", "renamed", "restarted empty",
-                                 "swapdb"])
-def test_lost_history_voids_everything(nodes, redis, how):
-    learn(nodes)
-    key, value = old_entry(redis)
-    epoch = nodes[0].epoch()
-    with nodes[0].watch(URL) as a, nodes[1].watch(URL) as b:
-        lost_at = time.monotonic()
-        lost(redis, how)
-        done_at = time.monotonic()
-        for watch in (a, b):
-            watch.next()
-            assert watch.state in ("STALE", "VOID"), watch.state
-            assert watch.at - done_at <= LEASE + 0.05, f"lost {done_at - lost_at:.3f} s before"
-    for node in nodes:
-        node.wait_info("epoch", lambda e: e not in ("", epoch))
-        node.wait_lease()
-        redis.call("SET", key, value, "PX", 60000)
-        assert node.fetch(URL) == 0, "an entry of an epoch that is over"
-    assert nodes[0].epoch() == nodes[1].epoch()
-    learn(nodes, '"v2"')
-
-
-def test_history_that_comes_back_is_not_believed(nodes, redis):
-    """SWAPDB there and back: between, invalidations went elsewhere."""
-    learn(nodes)
-    first = nodes[0].epoch()
-    redis.cli("SWAPDB", 0, 1)
-    for node in nodes:
-        node.wait_info("epoch", lambda e: e not in ("", first))
-    second = nodes[0].epoch()
-    redis.cli("XADD", LOG, "*", "tag", "catalog")
-    redis.cli("SWAPDB", 0, 1)
-    for node in nodes:
-        node.wait_info("epoch", lambda e: e not in (first, second))
-        node.wait_lease()
-        assert node.fetch(URL) == 0
-        assert not node.look(URL).startswith("HIT")
-    learn(nodes, '"v2"')
-
-
-def test_records_trimmed_after_they_were_seen_cost_nothing(nodes, redis):
-    learn(nodes)
-    record = redis.cli("XADD", LOG, "*", "tag", "other")
-    for node in nodes:
-        node.wait_info("applied", record)
-    redis.cli("XTRIM", LOG, "MAXLEN", 0)
-    for node in nodes:
-        renewals = int(node.info("Lease")["renewals"])
-        node.wait_info("renewals", lambda n: int(n) >= renewals + 2)
-        assert node.info("Log")["floor_raised"] == "0"
-        assert node.look(URL).startswith("HIT")
-
-
-@pytest.mark.parametrize("how", ["xtrim", "xdel"])
-def test_records_removed_unseen_void_what_is_older(nodes, redis, how):
-    learn(nodes)
-    key, value = old_entry(redis)
-    with redis.client() as r:
-        r.call("MULTI")
-        if how == "xtrim":
-            r.call("XADD", LOG, "*", "tag", "catalog")
-            r.call("XTRIM", LOG, "MAXLEN", 0)
-        else:
-            r.call("XADD", LOG, "9999999999999-1", "tag", "catalog")
-            r.call("XDEL", LOG, "9999999999999-1")
-        r.call("EXEC")
-    for node in nodes:
-        node.wait_info("floor_raised", 1)
-        node.wait_lease()
-        assert node.look(URL) == "STALE"
-        redis.call("SET", key, value, "PX", 60000)
-        assert node.fetch(URL) == 0
-    learn(nodes, '"v2"')
-
-
-def test_a_node_that_starts_late_reads_the_whole_log(nodes, redis, new_etagd):
-    learn(nodes)
-    key, value = old_entry(redis)
-    learn(nodes, '"other"', "https://www.example.com/other", tags=())
-    with redis.client() as r:
-        for i in range(5000):
-            r.send("XADD", LOG, "*", "tag", f"t{i}")
-        for i in range(5000):
-            r.read()
-        r.call("XADD", LOG, "*", "tag", "catalog")
-    redis.call("SET", key, value, "PX", 60000)
-    late = Node(new_etagd(redis=redis, node="late").start()).wait_lease()
-    assert late.fetch(URL) == 0
-    assert late.fetch("https://www.example.com/other") == 1
-    # With the front of the log gone it can no longer know, except from the floor on.
-    redis.cli("XTRIM", LOG, "MAXLEN", 1)
-    later = Node(new_etagd(redis=redis, node="later").start()).wait_lease()
-    assert later.fetch("https://www.example.com/other") == 0
-    learn([nodes[0], later], '"v2"')
-
-
-def test_ids_from_the_future(nodes, redis):
-    """A clock that jumped: ids go on from there, and nothing else depends on them."""
-    learn(nodes)
-    redis.cli("XADD", LOG, "18446744073709551000-0", "tag", "catalog")
-    for node in nodes:
-        wait_for(lambda: node.look(URL) == "STALE", "the record")
-    epoch = nodes[0].epoch()
-    redis.cli("XADD", LOG, "18446744073709551615-18446744073709551615", "tag", "catalog")  # the last id there is
-    for node in nodes:
-        node.wait_info("epoch", lambda e: e not in ("", epoch))
-        node.wait_lease()
-    learn(nodes, '"v2"')
-
-
-def test_connections_killed(nodes, redis):
-    learn(nodes)
-    for _ in range(5):
-        redis.cli("CLIENT", "KILL", "TYPE", "normal")
-    for node in nodes:
-        node.wait_info("redis_connected", 1)
-        node.wait_lease()
-        assert node.look(URL).startswith("HIT")
-    redis.cli("SCRIPT", "FLUSH")
-    for node in nodes:
-        renewals = int(node.info("Lease")["renewals"])
-        node.wait_info("renewals", lambda n: int(n) > renewals + 1)
-    redis.cli("XADD", LOG, "*", "tag", "catalog")
-    for node in nodes:
-        wait_for(lambda: node.look(URL) == "STALE", "the record")
-    wait_for(lambda: nodes[0].put(URL, '"v2"') == "OK" and redis.call("EXISTS", f"etag:e:{URL}#{VARIANT}") == 1
-             and nodes[1].fetch(URL) == 1, "scripts loaded again")
-
-
-@pytest.mark.parametrize("key, kind", [("log", "list"), ("epoch", "string"), ("nodes", "string"), ("hosts", "string")])
-def test_a_name_taken_by_somebody_else(redis, new_etagd, key, kind):
-    name = "{etag}:" + key
-    redis.cli(*(("LPUSH", name, "x") if kind == "list" else ("SET", name, "x")))
-    node = Node(new_etagd(redis=redis, node="one").start())
-    node.wait_info("last_error", lambda text: name in text and "DEL it" in text and "KeyPrefix" in text)
-    assert node.info("Lease")["left_ms"] == "0"
-    assert redis.call("TYPE", name) == kind, "what is not ours is not touched"
-    redis.cli("DEL", name)
-    node.wait_lease()
-
-
-def test_a_wrong_password_is_told_and_can_be_mended(new_redis, new_etagd, work):
-    redis = new_redis(password="right").start()
-    secret = work / "secret"
-    secret.write_text("wrong\nnot this line\n")
-    os.chmod(secret, 0o600)
-    etagd = new_etagd(redis=redis, node="one", config=f"RedisPasswordFile {secret}\n")
-    os.chown(secret, etagd.folder.stat().st_uid, etagd.folder.stat().st_gid)
-    node = Node(etagd.start())
-    node.wait_info("last_error", lambda text: "WRONGPASS" in text and "RedisPasswordFile" in text)
-    assert node.info("Lease")["left_ms"] == "0"
-    secret.write_text("right\n")
-    node.wait_lease()
-    assert "wrong" not in node.log.read_text() and "right" not in node.log.read_text().replace("/", "")
-
-
-def test_no_password_where_one_is_wanted(new_redis, new_etagd):
-    redis = new_redis(password="right").start()
-    node = Node(new_etagd(redis=redis, node="one").start())
-    node.wait_info("last_error", lambda text: "NOAUTH" in text and "RedisPasswordFile" in text)
-
-
-def test_a_user_who_may_not(redis, new_etagd):
-    redis.cli("ACL", "SETUSER", "default", "-xread")
-    node = Node(new_etagd(redis=redis, node="one").start())
-    node.wait_info("last_error", lambda text: "NOPERM" in text and "ACL" in text)
-    redis.cli("XADD", LOG, "*", "all", "1")  # what it cannot read ends its lease
-    node.wait_info("left_ms", 0)
-    redis.cli("ACL", "SETUSER", "default", "+xread")
-    node.wait_lease()
-
-
-def test_a_server_that_is_not_redis(new_etagd):
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        def answer():
-            while True:
-                try:
-                    c, _ = server.accept()
-                except OSError:
-                    return
-                c.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-                c.close()
-
-        threading.Thread(target=answer, daemon=True).start()
-        node = Node(new_etagd(redis=f"redis://127.0.0.1:{server.getsockname()[1]}", node="one").start())
-        node.wait_info("last_error", lambda text: "protocol" in text)
-        server.shutdown(socket.SHUT_RDWR)
-    node.wait_info("last_error", lambda text: "refused" in text)
-
-
-def test_database_and_unix_socket(redis, new_etagd):
-    one = Node(new_etagd(redis=redis.unix_url + "?db=3", node="one").start()).wait_lease()
-    two = Node(new_etagd(redis=redis.url[:-1] + "3", node="two").start()).wait_lease()
-    learn([one, two])
-    assert redis.call("DBSIZE") == 0 and b"db3:" in redis.call("INFO", "keyspace")
-
-
-def test_two_farms_on_one_redis(nodes, redis, new_etagd):
-    other = Node(new_etagd(redis=redis, node="one", config="KeyPrefix farm2\n").start()).wait_lease()
-    learn(nodes)
-    assert other.fetch(URL) == 0
-    redis.cli("XADD", "{farm2}:log", "*", "all", "1")
-    wait_for(lambda: other.info("Log")["records_applied"] == "1", "the record of the other farm")
-    assert nodes[0].look(URL).startswith("HIT")
-
-
-class Slow:
-    """Passes bytes between etagd and Redis, each way this much later."""
-
-    def __init__(self, redis, delay):
-        self.redis, self.delay = redis, delay
-        self.server = socket.create_server(("127.0.0.1", 0))
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    @property
-    def url(self):
-        return f"redis://127.0.0.1:{self.server.getsockname()[1]}"
-
-    def accept(self):
-        while True:
-            try:
-                near, _ = self.server.accept()
-            except OSError:
-                return
-            far = socket.create_connection(("127.0.0.1", self.redis.port))
-            for a, b in ((near, far), (far, near)):
-                threading.Thread(target=self.carry, args=(a, b), daemon=True).start()
-
-    def carry(self, source, sink):
-        queue, more = [], threading.Condition()
-
-        def deliver():
-            while True:
-                with more:
-                    more.wait_for(lambda: queue)
-                    due, data = queue.pop(0)
-                time.sleep(max(0, due - time.monotonic()))  # the delay is what this class is for
-                try:
-                    sink.sendall(data) if data else sink.shutdown(socket.SHUT_WR)
-                except OSError:
-                    return
-                if not data:
-                    return
-
-        threading.Thread(target=deliver, daemon=True).start()
-        while True:
-            try:
-                data = source.recv(65536)
-            except OSError:
-                data = b""
-            with more:
-                queue.append((time.monotonic() + self.delay, data))
-                more.notify()
-            if not data:
-                return
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.server.close()
-
-
-def test_a_slow_redis_shortens_the_lease(redis, new_etagd):
-    with Slow(redis, 0.2) as slow:
-        node = Node(new_etagd(redis=slow.url, node="far").start()).wait_lease()
-        seen = []
-        for _ in range(5):
-            before = int(node.info("Lease")["renewals"])
-            node.wait_info("renewals", lambda n: int(n) > before)
-            seen.append(int(node.info("Lease")["left_ms"]))
-        # 400 ms went by between the question and the answer, and they count.
-        assert max(seen) <= 1600 and min(seen) > 0, seen
-        assert node.put(URL, '"v1"', tags=TAGS) == "OK"
-        with node.watch(URL) as watch:
-            redis.cli("XADD", LOG, "*", "tag", "catalog")
-            told = time.monotonic()
-            assert watch.until("STALE") - told < 1
-
-
-def test_a_redis_slower_than_the_lease_gives_none(redis, new_etagd):
-    with Slow(redis, 0.3) as slow:
-        node = Node(new_etagd(redis=slow.url, node="far", config="Lease 500ms\n").start())
-        node.wait_info("last_error", lambda text: "in time" in text, timeout=20)
-        assert node.info("Lease")["left_ms"] == "0"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Ids, positions, the lease's state and the queue of unsent invalidations, without Redis. */
+/* Ids, positions and the lease, without Redis. */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -7,13 +7,9 @@
 #include <cmocka.h>
 
 #include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
 
 #include "etagd/coherence.h"
 #include "etagd/positions.h"
-#include "etagd/redis_url.h"
-#include "etagd/unsent.h"
 
 #define SPAN SPAN_LITERAL
 #define LEASE UINT64_C(2000)
@@ -418,167 +414,6 @@ static void a_renewal_we_are_far_ahead_of_proves_nothing(void **state)
     coherence_free(t.c);
 }
 
-/* ---- unsent invalidations ---- */
-
-static char marker[64];
-
-static struct unsent *queue(size_t max)
-{
-    struct unsent *u;
-
-    snprintf(marker, sizeof marker, "/tmp/test_coherence.%d.unsent", (int)getpid());
-    u = unsent_new(max, marker);
-    assert_non_null(u);
-    return u;
-}
-
-static uint64_t add(struct unsent *u, const char *op, const char *arg)
-{
-    struct span fields[] = { span_str(op), span_str(arg) };
-
-    return unsent_add(u, fields, 2);
-}
-
-static void expect_next(const struct unsent *u, const char *text)
-{
-    const struct fields *f = unsent_next(u);
-    char out[512];
-
-    assert_non_null(f);
-    fields_text(f->at, f->n, out, sizeof out);
-    assert_string_equal(out, text);
-}
-
-static void acknowledge(struct unsent *u, uint64_t serial)
-{
-    struct fields *f;
-
-    assert_int_equal(unsent_acknowledge(u, &f), serial);
-    free(f);
-}
-
-static void only_what_waits_stands_for_an_equal_one(void **state)
-{
-    struct unsent *u = queue(10);
-
-    (void)state;
-    assert_int_equal(add(u, "url", "h/a"), 1);
-    assert_int_equal(add(u, "url", "h/b"), 2);
-    assert_int_equal(add(u, "url", "h/a"), 1);
-    assert_int_equal(unsent_count(u), 2);
-    unsent_sent(u);
-    /* The first is in flight and may be in the log already: a later change needs its own record. */
-    assert_int_equal(add(u, "url", "h/a"), 3);
-    expect_next(u, "url h/b");
-    unsent_sent(u);
-    acknowledge(u, 1);
-    expect_next(u, "url h/a");
-    unsent_rewind(u); /* the connection broke: the second again, in order */
-    expect_next(u, "url h/b");
-    unsent_sent(u);
-    unsent_sent(u);
-    assert_null(unsent_next(u));
-    acknowledge(u, 2);
-    acknowledge(u, 3);
-    assert_int_equal(unsent_count(u), 0);
-    assert_int_equal(add(u, "url", "h/z"), 4); /* the empty queue still knows its ends */
-    expect_next(u, "url h/z");
-    unsent_sent(u);
-    acknowledge(u, 4);
-    unsent_free(u);
-    assert_int_not_equal(access(marker, F_OK), 0);
-}
-
-static void overflow_widens_to_hosts_then_to_all(void **state)
-{
-    struct unsent *u = queue(4);
-
-    (void)state;
-    add(u, "url", "www.example.com/a");
-    unsent_sent(u); /* in flight: not touched */
-    add(u, "url", "www.example.com/b?q=1");
-    add(u, "prefix", "other.example:8080/x");
-    add(u, "group", "third.example news");
-    add(u, "settle", "250");
-    assert_int_equal(add(u, "host", "www.example.com"), 6);
-    expect_next(u, "host www.example.com host other.example host third.example settle 250 why too many to send one by "
-                   "one");
-    assert_int_equal(unsent_count(u), 2);
-    assert_int_equal(unsent_widened(u), 1);
-    for (int i = 0; i < 4; i++) {
-        char tag[16];
-
-        snprintf(tag, sizeof tag, "t%d", i);
-        add(u, "tag", tag);
-    }
-    expect_next(u, "all 1 settle 250 why too many to send one by one");
-    acknowledge(u, 1);
-    unsent_sent(u);
-    acknowledge(u, 10); /* one acknowledgement for all of them */
-    assert_int_equal(unsent_count(u), 0);
-    add(u, "all", "1");
-    unsent_free(u);
-    assert_int_equal(access(marker, F_OK), 0);
-    unlink(marker);
-}
-
-static void the_marker_outlives_a_crash(void **state)
-{
-    struct unsent *u = queue(4);
-
-    (void)state;
-    assert_false(unsent_found(u));
-    assert_int_not_equal(access(marker, F_OK), 0);
-    add(u, "url", "h/a");
-    assert_int_equal(access(marker, F_OK), 0);
-    unsent_settle(u); /* something is kept: it stays */
-    assert_int_equal(access(marker, F_OK), 0);
-    unsent_free(u);
-    u = queue(4);
-    assert_true(unsent_found(u));
-    unsent_settle(u);
-    unsent_free(u);
-    u = queue(4);
-    assert_false(unsent_found(u));
-    unsent_free(u);
-}
-
-/* ---- URLs ---- */
-
-static void urls(void **state)
-{
-    static const struct {
-        const char *url, *text, *user;
-    } good[] = {
-        { "redis://localhost", "redis://localhost:6379/0", "" },
-        { "redis://etagd@10.0.0.1:6380/3", "redis://10.0.0.1:6380/3", "etagd" },
-        { "redis://[::1]:7000", "redis://[::1]:7000/0", "" },
-        { "redis://[fe80::1]", "redis://[fe80::1]:6379/0", "" },
-        { "unix:/run/redis/redis.sock", "unix:/run/redis/redis.sock?db=0", "" },
-        { "unix:///run/redis.sock?db=2", "unix:/run/redis.sock?db=2", "" },
-    };
-    static const char *const bad[] = {
-        "", "localhost:6379", "http://h", "redis://", "redis://h:0", "redis://h:65536", "redis://h:x", "redis://h/x",
-        "redis://u:secret@h", "redis://[::1", "redis://[::1]x", "unix:", "unix:relative", "unix:/p?x=1", "unix:/p?db=",
-        "rediss://h", "sentinel://m@h:1", "cluster://h:1" };
-    struct redis_url url;
-    const char *why;
-    char text[200];
-
-    (void)state;
-    for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
-        assert_true(redis_url_parse(good[i].url, &url, &why));
-        redis_url_text(&url, text, sizeof text);
-        assert_string_equal(text, good[i].text);
-        assert_string_equal(url.user, good[i].user);
-    }
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        why = NULL;
-        assert_false(redis_url_parse(bad[i], &url, &why));
-        assert_non_null(why);
-    }
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -596,10 +431,6 @@ int main(void)
         cmocka_unit_test(an_epoch_is_never_entered_twice),
         cmocka_unit_test(answers_of_an_old_epoch_are_in_vain),
         cmocka_unit_test(a_renewal_we_are_far_ahead_of_proves_nothing),
-        cmocka_unit_test(only_what_waits_stands_for_an_equal_one),
-        cmocka_unit_test(overflow_widens_to_hosts_then_to_all),
-        cmocka_unit_test(the_marker_outlives_a_crash),
-        cmocka_unit_test(urls),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,13 +2,16 @@
 """What httpd does with a node, without httpd: publish, ask, and look into the shared table."""
 import struct
 import subprocess
-import time
 
 from . import machine
+from .process import wait_for
 
 LOOKUP = machine.BUILD / "tests" / "integration" / "tools" / "lookup"
 UNDATED = -(2**63)
 VARIANT = "0123456789abcdef"
+LOG, EPOCH, HOSTS = "{etag}:log", "{etag}:epoch", "{etag}:hosts"
+URL = "https://www.example.com/shop/products/42?lang=de"
+TAGS, GROUPS = ("product-42", "catalog"), ("news desk",)
 
 
 def entry(tag, kind="u", flags=0, last_modified=UNDATED):
@@ -96,6 +99,20 @@ class Node:
         return self.info("Store")["epoch"]
 
 
-def since(at):
-    """Milliseconds since a time.monotonic() value."""
-    return (time.monotonic() - at) * 1000
+def two_nodes(redis, new_etagd):
+    """Two nodes of one Redis, both with a lease."""
+    return [Node(new_etagd(redis=redis, node=name).start()).wait_lease() for name in ("one", "two")]
+
+
+def wait_value(redis, key):
+    return wait_for(lambda: redis.call("GET", f"etag:e:{key}"), f"{key} in Redis")
+
+
+def learn(nodes, tag='"v1"', url=URL, **how):
+    """The first node publishes, all of them hold it."""
+    how.setdefault("tags", TAGS)
+    how.setdefault("groups", GROUPS)
+    assert nodes[0].put(url, tag, **how) == "OK"
+    for node in nodes:
+        wait_for(lambda: node.fetch(url) == 1, "the entry on every node")
+        assert node.look(url).startswith(f"HIT u {tag}")

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a record of the log does, with names of hosts resolved. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "etagd/effect.h"
+
+#define SPAN SPAN_LITERAL
+
+struct texts {
+    char all[4096];
+};
+
+static void expect_effect(struct hosts *h, const char *op, const char *arg, const char *expected)
+{
+    struct span fields[] = { span_str(op), span_str(arg) };
+    struct effect e = { 0 };
+    char text[4096] = "";
+
+    effect_of(&e, h, fields, 2);
+    if (e.all)
+        strcpy(text, "all ");
+    else
+        for (size_t i = 0; i < e.nscopes; i++)
+            snprintf(text + strlen(text), sizeof text - strlen(text), "%.*s ", (int)e.scopes[i].n, e.scopes[i].p);
+    assert_string_equal(text, expected);
+    effect_free(&e);
+}
+
+static void names_of_hosts_are_resolved(void **state)
+{
+    struct hosts *h = hosts_new();
+
+    (void)state;
+    expect_effect(h, "url", "anything.example/p", "Uanything.example/p "); /* nobody announced anything */
+    assert_true(hosts_announce(h, SPAN("WWW.example.com"), SPAN("example.com")));
+    expect_effect(h, "url", "www.example.com/p", "Uwww.example.com/p Uexample.com/p ");
+    expect_effect(h, "url", "https://WWW.Example.com/p?q", "Uwww.example.com/p?q Uexample.com/p?q Qwww.example.com/p Qexample.com/p ");
+    expect_effect(h, "url", "www.example.com:8080/p", "Uwww.example.com:8080/p Uexample.com/p Uexample.com:8080/p ");
+    expect_effect(h, "prefix", "www.example.com/a/", "Pwww.example.com/a Pexample.com/a ");
+    expect_effect(h, "host", "www.example.com", "Hwww.example.com Hexample.com ");
+    expect_effect(h, "group", "www.example.com news", "Gwww.example.com news Gexample.com news T* ");
+    expect_effect(h, "url", "example.com/p", "Uexample.com/p Uexample.com/p ");
+    expect_effect(h, "tag", "x", "Tx T* ");
+    expect_effect(h, "url", "exmaple.com/p", "all ");
+    expect_effect(h, "host", "exmaple.com", "all ");
+    expect_effect(h, "group", "exmaple.com news", "all ");
+    expect_effect(h, "prefix", "/p/", "all ");
+    expect_effect(h, "urll", "example.com/p", "all ");
+    expect_effect(h, "by", "me", "");
+    /* Two sites behind one alias: both. */
+    assert_true(hosts_announce(h, SPAN("www.example.com"), SPAN("other.example:8443")));
+    expect_effect(h, "url", "www.example.com/p", "Uwww.example.com/p Uexample.com/p Uother.example:8443/p ");
+    expect_effect(h, "host", "other.example", "Hother.example Hother.example ");
+    /* A pair that cannot be kept could be any: from now on every host is unknown, tags are not. */
+    assert_false(hosts_announce(h, SPAN("bad host"), SPAN("example.com")));
+    expect_effect(h, "url", "www.example.com/p", "all ");
+    expect_effect(h, "tag", "x", "Tx T* ");
+    hosts_free(h);
+}
+
+static void on_missing(void *arg, struct span alias, struct span value)
+{
+    struct texts *t = arg;
+
+    snprintf(t->all + strlen(t->all), sizeof t->all - strlen(t->all), "%.*s=%.*s;", (int)alias.n, alias.p, (int)value.n,
+             value.p);
+}
+
+static void what_the_hash_lacks_is_announced(void **state)
+{
+    struct hosts *h = hosts_new();
+    struct texts t = { "" };
+
+    (void)state;
+    hosts_announce(h, SPAN("a.example"), SPAN("one.example"));
+    hosts_shared_begin(h);
+    hosts_shared(h, SPAN("a.example"), SPAN("two.example"));
+    hosts_missing(h, on_missing, &t);
+    assert_string_equal(t.all, "a.example=one.example two.example;"); /* nobody's is taken away */
+    t.all[0] = '\0';
+    hosts_shared_begin(h);
+    hosts_shared(h, SPAN("a.example"), SPAN("one.example  two.example"));
+    hosts_missing(h, on_missing, &t);
+    assert_string_equal(t.all, "");
+    expect_effect(h, "host", "a.example", "Ha.example Hone.example Htwo.example ");
+    hosts_free(h);
+}
+
+static void one_record_has_one_effect(void **state)
+{
+    struct span fields[] = { SPAN("url"),    SPAN("h/p"), SPAN("tag"), SPAN("x"),  SPAN("by"),
+                             SPAN("me"),     SPAN("settle"), SPAN("250"), SPAN("epoch"), SPAN("abc"),
+                             SPAN("x-hosts"), SPAN("changed") };
+    struct hosts *h = hosts_new();
+    struct effect e = { 0 };
+
+    (void)state;
+    effect_of(&e, h, fields, 12);
+    assert_true(!e.all && !e.nothing && e.hosts_changed && e.settle_ms == 250 && e.nscopes == 3);
+    assert_true(span_eq(e.epoch, SPAN("abc")));
+    effect_of(&e, h, fields + 4, 2);
+    assert_true(e.nothing && e.nscopes == 0 && e.settle_ms == 0 && !e.hosts_changed);
+    effect_of(&e, h, fields, 3); /* half a pair */
+    assert_true(e.all);
+    effect_free(&e);
+    hosts_free(h);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_of_hosts_are_resolved),
+        cmocka_unit_test(what_the_hash_lacks_is_announced),
+        cmocka_unit_test(one_record_has_one_effect),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
