@@ -14,7 +14,7 @@ class Bench:
     cpus = frozenset(os.sched_getaffinity(0))
 
     def __init__(self, options):
-        self.quick, self.noise, self.instructions = options.quick, options.noise, options.instructions
+        self.quick, self.noise = options.quick, options.noise
         self.folder = machine.new_folder("etag-bench-")
         self.running = []
         self._folders = 0

@@ -6,6 +6,7 @@ Each row is a module with NAME, TITLE and measure(bench), which returns figures.
 was missed or a row could not be measured, 0 otherwise ("not shown" is no fault of the code).
 """
 import argparse
+import os
 import platform
 import shutil
 import subprocess
@@ -46,7 +47,7 @@ def describe():
         shutil.rmtree(folder)
     return {"CPU": model, "processors": str(len(Bench.cpus)), "kernel": platform.release(),
             "httpd": first_line(machine.program("apache2", "httpd"), "-v").split("/")[1].split()[0], "Redis": redis,
-            "OpenSSL": first_line("openssl", "version").split()[1]}
+            "OpenSSL": first_line("openssl", "version").split()[1], "load before": f"{os.getloadavg()[0]:.1f}"}
 
 
 def run_row(module, options):
@@ -65,7 +66,6 @@ def arguments():
     names = [m.NAME for m in ROWS]
     parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--quick", action="store_true", help="few rounds: to see that it works, not to quote")
-    parser.add_argument("--instructions", action="store_true", help="also count instructions, by callgrind (slow)")
     parser.add_argument("--noise", action="store_true", help="stock httpd on both sides: what differs then is noise")
     parser.add_argument("--out", type=Path, default=machine.BUILD / "tests" / "bench", help="folder for results.json and results.md")
     return parser.parse_args()

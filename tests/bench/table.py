@@ -10,7 +10,7 @@ from report import Figure
 NAME = "table"
 TITLE = "The shared table"
 ROUNDS, QUICK_ROUNDS = 7, 2
-ENTRIES, QUICK_ENTRIES = 10_000_000, 500_000
+ENTRIES, QUICK_ENTRIES = 10_000_000, 1_000_000
 LOOKUP = re.compile(r"^(\d+) entries, ([\w ,.]+?) +p50 +(\d+) +p99 +(\d+)(?: +mean +([\d.]+) ns)?$")
 MEMORY = re.compile(r"^(\d+) bytes, (\d+) of (\d+) entries held: ([\d.]+) bytes each; a put takes (\d+) ns$")
 
