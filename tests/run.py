@@ -20,7 +20,7 @@ from pathlib import Path
 
 import results
 from guard import guards
-from programs import PROGRAMS, SANITIZED, THREADED
+from programs import PLANTED, PROGRAMS, SANITIZED, THREADED
 from results import FAILED, PASSED, SKIPPED, Result
 
 SOURCE = Path(__file__).resolve().parents[1]
@@ -70,15 +70,16 @@ def unit(tree, label="", environ=None):
     return found or [Result("unit", FAILED, "no tests/unit/test_*.c")]
 
 
-def standalone(tree, arguments, label="", environ=None):
-    """Runs programs, {name: arguments}."""
+def standalone(tree, arguments, label="", environ=None, wanted=0):
+    """Runs programs, {name: arguments}; wanted is the status they must end with."""
     found = []
     for name, given in arguments.items():
         path, missing = program(tree, name)
         found += missing
         if path:
             status, output = run([path, *given], LONG_TIMEOUT, environ)
-            found.append(Result(label + name, PASSED if status == 0 else FAILED, f"status {status}\n{output}"))
+            found.append(Result(label + name, PASSED if status == wanted else FAILED,
+                                f"status {status}, not {wanted}\n{output}"))
     return found
 
 
@@ -147,7 +148,8 @@ def main():
     stages = {
         "guards": guards.run,
         "unit": lambda: unit(BUILD),
-        "long": lambda: standalone(BUILD, {name: given[options.long] for name, given in PROGRAMS.items()}),
+        "long": lambda: standalone(BUILD, {name: given[options.long] for name, given in PROGRAMS.items()})
+        + standalone(BUILD, PLANTED, wanted=1),
         "asan": lambda: sanitized(options.asan and options.asan.resolve(), options.long),
         "tsan": lambda: threads(options.tsan and options.tsan.resolve(), options.long),
         "integration": lambda: integration(options.long, more),
