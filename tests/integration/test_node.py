@@ -118,6 +118,7 @@ def test_restarts_pin_no_table(site):
 
 def test_stopped_etagd_costs_each_child_a_few_timeouts(site):
     """SIGSTOP: connections are taken and nothing is answered."""
+    site.expect_log("reached MaxRequestWorkers")  # prefork, with its one child
     site.config = EARLY + ONE_CHILD[site.mpm] + "ETagTimeout 200ms\n"
     site.etagd.start()
     site.start()
