@@ -6,6 +6,7 @@ made `redis`, `etagd`, `httpd`. A server's complaint that the test did not annou
 fails the test.
 """
 import shutil
+import signal
 
 import pytest
 
@@ -40,6 +41,20 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_sessionfinish():
     machine.unstage()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_call(item):
+    """A test that hangs fails; tests marked long may take an hour."""
+    limit = 3600 if "long" in item.keywords else 120
+
+    def give_up(_number, _frame):
+        pytest.fail(f"took longer than {limit} s")
+
+    signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(limit)
+    yield
+    signal.alarm(0)
 
 
 @pytest.hookimpl(hookwrapper=True)

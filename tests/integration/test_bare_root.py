@@ -12,6 +12,7 @@ from env import machine
 
 PREREQUISITES = "apt-get update && apt-get install -y --no-install-recommends git make ca-certificates"
 SUITE = "bookworm"
+CLONE = "root/mod_etag"  # a folder that the servers' account cannot enter
 
 pytestmark = [
     pytest.mark.long,
@@ -35,7 +36,7 @@ def root():
         if (Path("/etc/apt") / name).exists():
             shutil.copy(Path("/etc/apt") / name, folder / "etc/apt" / name)
     shutil.copy("/etc/resolv.conf", folder / "etc/resolv.conf")
-    subprocess.run(["git", "clone", "-q", machine.SOURCE, folder / "root/mod_etag"], check=True)
+    subprocess.run(["git", "clone", "-q", machine.SOURCE, folder / CLONE], check=True)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -43,7 +44,7 @@ def root():
 def inside(root, command):
     """Runs a command in the clone, in the root; its mounts are gone when it ends."""
     script = (f"mount -t proc proc {root}/proc && mount --rbind /dev {root}/dev && exec chroot {root} env -i "
-              f"PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root sh -c 'cd /root/mod_etag && {command}'")
+              f"PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root sh -c 'cd /{CLONE} && {command}'")
     done = subprocess.run(["unshare", "--mount", "sh", "-c", script], text=True, stdin=subprocess.DEVNULL,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     return done.returncode, done.stdout
@@ -56,7 +57,7 @@ def test_the_two_commands(root):
 
     status, output = inside(root, "make check INSTALL=no")
     assert status == 2 and "apt-get install -y --no-install-recommends" in output
-    assert not (root / "root/mod_etag/configure").exists(), "nothing is built before packages are there"
+    assert not (root / CLONE / "configure").exists(), "nothing is built before packages are there"
 
     status, output = inside(root, "make demo")
     assert status == 0 and "claims hold" in output, output
