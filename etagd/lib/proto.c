@@ -37,6 +37,13 @@ static enum line_result read_length(struct reader *r, char marker, size_t *out)
     return LINE_OK;
 }
 
+/* Whether a request of which at bytes were read may go on with a bulk string of n bytes. at may itself be
+ * past the limit: nothing is subtracted from it before it was compared. */
+static bool fits(size_t n, size_t at)
+{
+    return at <= PROTO_MAX_REQUEST && n + 2 <= PROTO_MAX_REQUEST - at;
+}
+
 long proto_parse(struct span buf, struct proto_request *out, const char **why)
 {
     struct reader r = {buf.p, buf.p + buf.n};
@@ -55,7 +62,7 @@ long proto_parse(struct span buf, struct proto_request *out, const char **why)
             *why = "expected a bulk string of at most 65536 bytes";
             return -1;
         }
-        if (result == LINE_OK && n > PROTO_MAX_REQUEST - (size_t)(r.p - buf.p)) {
+        if (result == LINE_OK && !fits(n, (size_t)(r.p - buf.p))) {
             *why = "the request is longer than 262144 bytes";
             return -1;
         }

@@ -122,6 +122,43 @@ static void test_total_is_bounded(void **state)
     free(bytes);
 }
 
+/* A request of bulk strings with these sizes; they end at -1. Returns its length. */
+static size_t build(char *bytes, size_t argc, const long *sizes)
+{
+    size_t n = (size_t)sprintf(bytes, "*%zu\r\n", argc);
+
+    for (; *sizes >= 0; sizes++) {
+        n += (size_t)sprintf(bytes + n, "$%ld\r\n", *sizes);
+        memset(bytes + n, 'x', (size_t)*sizes);
+        n += (size_t)*sizes;
+        n += (size_t)sprintf(bytes + n, "\r\n");
+    }
+    return n;
+}
+
+/* Around the limit byte by byte: a string that ends just there must not open the way for more. */
+static void test_total_at_the_limit(void **state)
+{
+    enum { HEAD = 4, FRAME = 10, FULL = PROTO_MAX_BULK };
+    const long last = PROTO_MAX_REQUEST - HEAD - 3 * (FULL + FRAME) - FRAME;
+    char *bytes = malloc(8 * (FULL + FRAME));
+    const char *why = NULL;
+
+    (void)state;
+    for (long extra = -4; extra <= 4; extra++) {
+        const long whole[] = {FULL, FULL, FULL, last + extra, -1};
+        size_t n = build(bytes, 4, whole);
+        assert_int_equal(n, PROTO_MAX_REQUEST + extra);
+        assert_int_equal(parse(bytes, n, &why), extra <= 0 ? (long)n : -1);
+
+        const long more[] = {FULL, FULL, FULL, last + extra, FULL, FULL, -1};
+        assert_int_equal(parse(bytes, build(bytes, 6, more), &why), -1);
+        const long empty[] = {FULL, FULL, FULL, last + extra, 0, 0, -1};
+        assert_int_equal(parse(bytes, build(bytes, 6, empty), &why), -1);
+    }
+    free(bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +167,7 @@ int main(void)
         cmocka_unit_test(test_malformed),
         cmocka_unit_test(test_spans_point_into_the_buffer),
         cmocka_unit_test(test_total_is_bounded),
+        cmocka_unit_test(test_total_at_the_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
