@@ -13,16 +13,19 @@
 
 #include <hiredis/hiredis.h>
 
+#include "etagd/lib/descriptors.h"
 #include "etagd/lib/proto.h"
 
 #define REPLY_MAX (1u << 20) /* a reply longer than this is none of ours */
 #define ARGS_MAX 1024
+#define ELEMENTS_MAX 65536 /* of an array: hiredis makes room for what is announced, before any of it came */
 
 struct client {
     int fd; /* -1: not connected */
     redisReader *reader;
+    redisReplyObjectFunctions functions; /* the reader's, with bounded arrays */
     size_t received; /* of the reply being read */
-    int fds[2], nfds; /* that came with it */
+    struct descriptors passed; /* that came with it */
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 };
 
@@ -61,15 +64,9 @@ struct client *client_new(const char *path)
     return c;
 }
 
-static void drop_fds(struct client *c)
-{
-    while (c->nfds)
-        close(c->fds[--c->nfds]);
-}
-
 static void disconnect(struct client *c)
 {
-    drop_fds(c);
+    descriptors_drop(&c->passed);
     if (c->fd >= 0)
         close(c->fd);
     c->fd = -1;
@@ -131,6 +128,32 @@ static enum client_error from_errno(int error)
     }
 }
 
+#if HIREDIS_MAJOR >= 1
+typedef size_t array_length;
+#else
+typedef int array_length;
+#endif
+
+/* hiredis takes a refusal for want of memory and ends the reply. */
+static void *make_array(const redisReadTask *task, array_length n)
+{
+    const redisReplyObjectFunctions *plain = task->privdata;
+
+    return n > ELEMENTS_MAX ? NULL : plain->createArray(task, n);
+}
+
+static bool make_reader(struct client *c)
+{
+    c->reader = redisReaderCreate();
+    if (!c->reader)
+        return false;
+    c->reader->privdata = c->reader->fn;
+    c->functions = *c->reader->fn;
+    c->functions.createArray = make_array;
+    c->reader->fn = &c->functions;
+    return true;
+}
+
 enum client_error client_connect(struct client *c, int64_t deadline_ns)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -146,31 +169,14 @@ enum client_error client_connect(struct client *c, int64_t deadline_ns)
         return CLIENT_ABSENT;
     if (connect(c->fd, (struct sockaddr *)&address, sizeof address) < 0)
         return failed(c, from_errno(errno));
-    c->reader = redisReaderCreate();
-    return c->reader ? CLIENT_OK : failed(c, CLIENT_ABSENT);
-}
-
-static void put_fd(struct msghdr *m, char *control, size_t size, int fd)
-{
-    m->msg_control = control;
-    m->msg_controllen = size;
-    struct cmsghdr *h = CMSG_FIRSTHDR(m);
-    h->cmsg_level = SOL_SOCKET;
-    h->cmsg_type = SCM_RIGHTS;
-    h->cmsg_len = CMSG_LEN(sizeof fd);
-    memcpy(CMSG_DATA(h), &fd, sizeof fd);
+    return make_reader(c) ? CLIENT_OK : failed(c, CLIENT_ABSENT);
 }
 
 static enum client_error send_all(struct client *c, const char *p, size_t n, int pass_fd, int64_t deadline)
 {
     while (n) {
-        _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {0};
-        struct iovec v = {(char *)p, n};
-        struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
+        ssize_t sent = descriptors_send(c->fd, p, n, &pass_fd, pass_fd >= 0);
 
-        if (pass_fd >= 0)
-            put_fd(&m, control, sizeof control, pass_fd);
-        ssize_t sent = sendmsg(c->fd, &m, MSG_NOSIGNAL);
         if (sent >= 0) {
             p += sent;
             n -= (size_t)sent;
@@ -186,33 +192,13 @@ static enum client_error send_all(struct client *c, const char *p, size_t n, int
     return CLIENT_OK;
 }
 
-/* Descriptors beyond the two an attachment has are closed: a peer cannot fill our table with them. */
-static void take_fds(struct client *c, struct msghdr *m)
-{
-    for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h; h = CMSG_NXTHDR(m, h)) {
-        if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
-            continue;
-        size_t n = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (size_t i = 0; i < n; i++) {
-            int fd;
-            memcpy(&fd, CMSG_DATA(h) + i * sizeof fd, sizeof fd);
-            if (c->nfds < 2)
-                c->fds[c->nfds++] = fd;
-            else
-                close(fd);
-        }
-    }
-}
-
 static enum client_error receive(struct client *c, int64_t deadline)
 {
     char buf[16384];
-    _Alignas(struct cmsghdr) char control[CMSG_SPACE(8 * sizeof(int))];
-    struct iovec v = {buf, sizeof buf};
-    struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
+    bool excess = false;
     ssize_t n;
 
-    while ((n = recvmsg(c->fd, &m, MSG_CMSG_CLOEXEC)) < 0) {
+    while ((n = descriptors_receive(c->fd, buf, sizeof buf, &c->passed, &excess)) < 0) {
         if (errno == EAGAIN) {
             enum client_error e = await(c->fd, POLLIN, deadline);
             if (e != CLIENT_OK)
@@ -220,13 +206,11 @@ static enum client_error receive(struct client *c, int64_t deadline)
         } else if (errno != EINTR) {
             return from_errno(errno);
         }
-        m.msg_controllen = sizeof control;
     }
-    take_fds(c, &m);
     if (n == 0)
         return CLIENT_CLOSED;
     c->received += (size_t)n;
-    if (c->received > REPLY_MAX || redisReaderFeed(c->reader, buf, (size_t)n) != REDIS_OK)
+    if (excess || c->received > REPLY_MAX || redisReaderFeed(c->reader, buf, (size_t)n) != REDIS_OK)
         return CLIENT_PROTOCOL;
     return CLIENT_OK;
 }
@@ -253,6 +237,9 @@ static enum client_error exchange(struct client *c, const char *bytes, size_t n,
 {
     enum client_error e = c->fd >= 0 ? CLIENT_OK : client_connect(c, deadline);
 
+    /* Bytes that nobody asked for would be taken for the answer to this request. */
+    if (e == CLIENT_OK && c->reader->pos != c->reader->len)
+        e = CLIENT_PROTOCOL;
     if (e == CLIENT_OK)
         e = send_all(c, bytes, n, pass_fd, deadline);
     if (e == CLIENT_OK || e == CLIENT_CLOSED) {
@@ -290,7 +277,7 @@ enum client_error client_call(struct client *c, int argc, const struct span *arg
         return CLIENT_PROTOCOL;
     enum client_error e = exchange(c, bytes, (size_t)n, pass_fd, deadline_ns, out);
     redisFreeCommand(bytes);
-    drop_fds(c); /* none belongs to an ordinary reply */
+    descriptors_drop(&c->passed); /* none belongs to an ordinary reply */
     return e;
 }
 
@@ -304,15 +291,14 @@ static enum client_error take_attachment(struct client *c, const redisReply *r, 
 {
     if (r->type == REDIS_REPLY_ERROR)
         return strncmp(r->str, "VERSION", 7) == 0 ? CLIENT_VERSION : CLIENT_PROTOCOL;
-    if (r->type != REDIS_REPLY_ARRAY || r->elements < 6 || c->nfds != 2)
+    if (r->type != REDIS_REPLY_ARRAY || r->elements < 6 || c->passed.n != 2)
         return CLIENT_PROTOCOL;
     if (r->element[0]->type != REDIS_REPLY_INTEGER || r->element[0]->integer != PROTO_VERSION)
         return CLIENT_VERSION;
     copy_text(out->node, sizeof out->node, r->element[1]);
     copy_text(out->store, sizeof out->store, r->element[5]);
-    out->table_fd = c->fds[0];
-    out->touch_fd = c->fds[1];
-    c->nfds = 0;
+    out->table_fd = descriptors_take(&c->passed);
+    out->touch_fd = descriptors_take(&c->passed);
     return CLIENT_OK;
 }
 

@@ -231,6 +231,42 @@ static void test_endless_reply_is_refused(void **state)
     free(bytes);
 }
 
+/* Thirteen bytes that announce two thousand million elements cost nothing: no room is made for them. */
+static void test_announced_arrays_are_bounded(void **state)
+{
+    static const char *const answers[] = {"*2147483647\r\n", "*65537\r\n", "*1\r\n*2147483647\r\n"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof answers / sizeof *answers; i++) {
+        struct peer p = {.answer = answers[i]};
+        struct redisReply *reply;
+        start_peer(&p);
+        assert_int_equal(ask(&p, 5000, &reply, NULL), CLIENT_PROTOCOL);
+        assert_null(reply);
+        stop_peer(&p);
+    }
+}
+
+/* A second reply to one request is not taken for the answer to the next. */
+static void test_a_reply_too_many_is_nobodys(void **state)
+{
+    struct peer p = {.answer = "+first\r\n+second\r\n"};
+    struct span argv[] = {SPAN_LITERAL("PING")};
+    struct redisReply *reply;
+    struct client *c;
+
+    (void)state;
+    start_peer(&p);
+    assert_int_equal(ask(&p, 5000, &reply, &c), CLIENT_OK);
+    assert_string_equal(reply->str, "first");
+    freeReplyObject(reply);
+    assert_int_equal(client_call(c, 1, argv, -1, client_now() + 5000 * (int64_t)MS, &reply), CLIENT_PROTOCOL);
+    assert_null(reply);
+    assert_false(client_connected(c));
+    client_free(c);
+    stop_peer(&p);
+}
+
 static unsigned open_fds(void)
 {
     unsigned n = 0;
@@ -307,6 +343,8 @@ int main(void)
         cmocka_unit_test(test_denied),
         cmocka_unit_test(test_absent),
         cmocka_unit_test(test_endless_reply_is_refused),
+        cmocka_unit_test(test_announced_arrays_are_bounded),
+        cmocka_unit_test(test_a_reply_too_many_is_nobodys),
         cmocka_unit_test(test_attach),
         cmocka_unit_test(test_attach_refused_leaks_nothing),
     };
