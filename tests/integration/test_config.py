@@ -4,12 +4,16 @@
 Pages are .asis files (headers and body in a file), so that <Directory> and .htaccess apply to generated
 content too. Each directive is set to its value A for the server and to B in one section after the other.
 """
+import select
+import threading
 from dataclasses import dataclass
 from typing import Callable
 
 import pytest
 
 from env import machine
+from env.backend import chunk
+from env.http import request_bytes
 from env.process import wait_for
 
 TEXT = "some text that is long enough to be compressed, " * 8
@@ -235,6 +239,40 @@ def test_ttl(site):
     assert why(short.get("page.asis", {"If-None-Match": tag})) == "304/learned"
     wait_for(lambda: why(short.get("page.asis", {"If-None-Match": tag})) == "304/late", "the tag to expire", 10)
     assert why(long.get("page.asis", {"If-None-Match": kept})) == "304/learned"
+
+
+def test_buffer_time(new_httpd, etagd, backend):
+    """ETagBufferTime: the backend sends a part and waits until the client has seen it, for a second at most."""
+    seen = threading.Event()
+
+    def halting(_request, send):
+        send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(b"the first part"))
+        seen.wait(1)
+        send(chunk(b"the rest") + chunk(b""))
+
+    site = new_httpd(modules=["proxy", "proxy_http", "headers"], etagd=etagd)
+    config = (f"ETagEngine On\nETagSource digest\n{SHOW}ETagBufferTime 30s\n"
+              f"<Location /a>\nProxyPass {backend.url}/p\n</Location>\n"
+              f"<Location /b>\nProxyPass {backend.url}/p\nETagBufferTime 0\n</Location>\n"
+              f"<Location /b/a>\nETagBufferTime 30s\n</Location>\n"
+              f"<VirtualHost *:{site.port}>\nServerName www.example.com\n</VirtualHost>\n"
+              f"<VirtualHost *:{site.port}>\nServerName other.example.com\nETagBufferTime 0\n</VirtualHost>\n")
+    backend.routes["/p"] = backend.routes["/p/a"] = halting
+    site.start(config)
+
+    def held(target, host="www.example.com"):
+        seen.clear()
+        with site.connect(host=host) as c:
+            c.send_raw(request_bytes("GET", target, host=host))
+            readable, _, _ = select.select([c.sock], [], [], 0.5)
+            if readable:
+                seen.set()
+            answer = c.read()
+        assert answer.body == b"the first partthe rest"
+        assert (answer.etag is None) is bool(readable), answer
+        return not readable
+
+    assert [held("/a"), held("/b"), held("/b/a"), held("/a", "other.example.com")] == [True, False, True, False]
 
 
 # --- virtual hosts ---
