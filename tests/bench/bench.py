@@ -7,6 +7,7 @@ import shutil
 import stats
 from env import machine
 from env.etagd import Etagd
+from env.process import Failed
 from report import number
 
 
@@ -32,9 +33,12 @@ class Bench:
         return servers[0]
 
     def stop(self, *servers):
+        """A server that complained did not do what was to be measured."""
         for server in servers:
             self.running.remove(server)
             server.stop()
+            if server.problems():
+                raise Failed(f"{server.folder.name} complained:\n" + "\n".join(server.problems()[:10]))
 
     def etagd(self, **how):
         """Running; embedded store unless told otherwise."""
@@ -53,6 +57,10 @@ class Bench:
         return self
 
     def __exit__(self, *exc):
-        for server in reversed(self.running):
-            server.kill() if exc[0] else server.stop()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        try:
+            if exc[0] is None:
+                self.stop(*reversed(self.running))
+        finally:
+            for server in self.running:
+                server.kill()
+            shutil.rmtree(self.folder, ignore_errors=True)

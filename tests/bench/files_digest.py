@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A 304 for static files, ours against stock FileETag Digest, which hashes the file for every request."""
 import load
-import servers
 from files_304 import CONNECTIONS, Side, both, interleave
 from report import Figure
 
@@ -23,10 +22,12 @@ def measure(bench):
         for side in sides:
             side.run(1, cpus)
         a, b = interleave(bench.rounds(ROUNDS, QUICK_ROUNDS), *(lambda s=s: s.run(seconds, cpus) for s in sides))
-        figure = Figure(f"{label}: requests per second, ours / stock", [x.rate / y.rate for x, y in zip(a, b)], (">=", bar),
-                        rounds="ABBA pairs")
-        figure.facts += [f"{name}: {bench.spread([x.rate for x in loads])} a second" for name, loads in (("ours", a), ("stock", b))]
+        figure = Figure(f"{label}: requests per second, ours / stock", [x.rate / y.rate for x, y in zip(a, b)],
+                        (">=", bar), rounds="ABBA pairs")
+        for name, loads in (("ours", a), ("stock", b)):
+            figure.facts.append(f"{name}: {bench.spread([x.rate for x in loads])} a second")
         figures.append(figure)
         bench.stop(ours, stock)
-    figures[0].facts.append(f"{CONNECTIONS} connections kept alive, wrk on a processor of its own: {'yes' if cpus else 'no'}")
+    figures[0].facts.append(f"{CONNECTIONS} connections kept alive, wrk on a processor of its own:"
+                            f" {'yes' if cpus else 'no'}")
     return figures

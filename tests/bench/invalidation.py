@@ -150,7 +150,8 @@ def measure(bench):
     how = {"unit": "ms", "rounds": "invalidations"}
     p50 = Figure("p50", run.latencies, ("<=", 1), **how)
     p99 = Figure("p99", run.latencies, ("<=", 10), statistic=functools.partial(stats.quantile, q=0.99), **how)
-    p50.facts += [f"Poisson arrivals, mean gap {MEAN_GAP * 1000:.0f} ms; Redis and three etagd took {busy:.1%} of the machine",
+    p50.facts += [f"Poisson arrivals, mean gap {MEAN_GAP * 1000:.0f} ms;"
+                  f" Redis and three etagd took {busy:.1%} of the machine",
                   f"{len(run.checked)} checked over HTTP, no 304 after the stamp; last new answer received after"
                   f" {bench.spread(run.checked)} ms"]
     p99.facts.append("negative: the tables knew before the reply to XADD was read")

@@ -11,7 +11,7 @@ KEPT_ALIVE = "KeepAlive On\nMaxKeepAliveRequests 0\nKeepAliveTimeout 60\n"
 
 
 class Nodes:
-    """etagd and httpd of three nodes, running. folders gives each httpd its document root's content."""
+    """etagd and httpd of three nodes, running. fill gives each httpd its documents."""
 
     def __init__(self, bench, own, config, modules, fill=lambda docs, node: None):
         self.redis = bench.start(Redis(bench.own_folder("redis"))) if own else None
@@ -20,7 +20,7 @@ class Nodes:
             daemon.wait_info("lease_ms", lambda left: int(left) > 0)
         self.httpd = []
         for number, daemon in enumerate(self.etagd):
-            server = Httpd(bench.own_folder("node"), KEPT_ALIVE + (BASE if own else "") + config, modules, etagd=daemon, own=own,
-                           host=SITE)
+            server = Httpd(bench.own_folder("node"), KEPT_ALIVE + (BASE if own else "") + config, modules,
+                           etagd=daemon, own=own, host=SITE)
             fill(server, number)
             self.httpd.append(bench.start(server))

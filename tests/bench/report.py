@@ -91,10 +91,9 @@ def as_markdown(machine, quick, rows):
              (" A quick run: too few rounds to be quoted." if quick else ""), "",
              "| what | figure | 95 % interval | bar | |", "|---|---|---|---|---|"]
     for row in rows:
+        lines.append(f"| **{row.title}** | | | | {'not measured' if row.trouble else ''} |")
         for f in row.figures:
             figure = f"{number(f.value)} {f.unit}".strip()
             spread = f"{number(f.low)} to {number(f.high)}" if len(f.values) > 1 else ""
-            lines.append(f"| {row.title}: {f.what} | {figure} | {spread} | {f.bar_text} | {f.verdict} |")
-        if row.trouble:
-            lines.append(f"| {row.title} | not measured | | | {row.trouble.splitlines()[0]} |")
+            lines.append(f"| {f.what} | {figure} | {spread} | {f.bar_text} | {f.verdict} |")
     return "\n".join(lines) + "\n"

@@ -67,7 +67,8 @@ def arguments():
     parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--quick", action="store_true", help="few rounds: to see that it works, not to quote")
     parser.add_argument("--noise", action="store_true", help="stock httpd on both sides: what differs then is noise")
-    parser.add_argument("--out", type=Path, default=machine.BUILD / "tests" / "bench", help="folder for results.json and results.md")
+    parser.add_argument("--out", type=Path, default=machine.BUILD / "tests" / "bench",
+                        help="folder for results.json and results.md")
     return parser.parse_args()
 
 

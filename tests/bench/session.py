@@ -101,10 +101,8 @@ class Browser:
 
 
 class Replay:
-    def __init__(self, bench, own):
-        self.items, self.own = recording(), own
-        self.application = Application(self.items)
-        self.application.start()
+    def __init__(self, bench, application, items, own):
+        self.application, self.items, self.own = application, items, own
         self.deployed = [0] * NODES
         config = CONFIG.format(port=self.application.port) + (EARLY if own else "")
         self.nodes = Nodes(bench, own, config, MODULES, lambda server, n: self.deploy(server, n, 0))
@@ -149,7 +147,6 @@ class Replay:
         """Bytes httpd sent, requests that reached the application, answers by status."""
         self.browser.close()
         bench.stop(*reversed(self.nodes.httpd))
-        self.application.stop()
         lines = [line for server in self.nodes.httpd for line in (server.folder / "sent.log").read_text().splitlines()]
         sent = [int(line.split()[1]) for line in lines if line.split()[0] in ("200", "304")]
         if len(sent) != sum(self.browser.answers.values()):
@@ -158,9 +155,11 @@ class Replay:
 
 
 def play(bench, own):
-    replay = Replay(bench, own)
-    replay.play()
-    return replay.end(bench)
+    items = recording()
+    with Application(items) as application:
+        replay = Replay(bench, application, items, own)
+        replay.play()
+        return replay.end(bench)
 
 
 def measure(bench):
