@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "etagd/dispatch.h"
-#include "etagd/log.h"
+#include "etagd/lib/descriptors.h"
 #include "etagd/resp.h"
 
 #define INPUT_MAX (PROTO_MAX_REQUEST + 65536) /* one whole request and what came with its end */
@@ -19,33 +19,39 @@
 #define OUTPUT_MAX (4u << 20)                 /* ... at which the connection ends */
 #define REPLIES_PAUSE 1024u                   /* unfinished replies at which no more requests are read */
 #define STALL_S 30                            /* without progress of a peer that owes us reading */
-#define FDS_MAX 4                             /* descriptors that may wait for their request */
+#define INPUT_KEPT 16384u                     /* room that an idle connection keeps */
 
 struct pending {
-    struct reply reply;
+    struct reply reply; /* first: a reply's address is its pending's */
+    size_t held;        /* its share of the connection's held */
     struct pending *next;
 };
+
+enum read_result { READ_NOTHING, READ_SOME, READ_END };
 
 struct connection {
     int fd;
     struct dispatch *dispatch;
     struct event *read, *write;
+    struct event *again;             /* there is something to do, although nothing came or can go */
     struct evbuffer *out;            /* ready to go */
     struct pending *first, **last;   /* replies in order of their requests */
     size_t npending;
+    size_t held;                     /* bytes of finished replies that wait for an earlier one */
     char *in;                        /* unread input */
     size_t in_n, in_room;
-    int fds[FDS_MAX];
-    unsigned nfds;
+    struct descriptors passed;       /* came along and wait for their request */
+    bool sent;                       /* the peer took something since its patience was measured */
+    bool draining;                   /* what is here already is run, then ending */
+    bool working;                    /* requests are being run, proceed() follows */
     bool ending;                     /* nothing more is read; close when everything is sent */
-    bool working;                    /* requests are being run: the flush waits until they are */
     void (*closed)(struct connection *c, void *arg);
     void *closed_arg;
     struct connection *next;
 };
 
 static void on_event(evutil_socket_t fd, short what, void *arg);
-static void flush(struct connection *c);
+static void on_again(evutil_socket_t fd, short what, void *arg);
 
 struct connection *connection_new(struct event_base *base, int fd, struct dispatch *dispatch,
                                   void (*closed)(struct connection *c, void *arg), void *arg)
@@ -62,7 +68,8 @@ struct connection *connection_new(struct event_base *base, int fd, struct dispat
     c->out = evbuffer_new();
     c->read = event_new(base, fd, EV_READ | EV_PERSIST, on_event, c);
     c->write = event_new(base, fd, EV_WRITE, on_event, c);
-    if (!c->out || !c->read || !c->write || event_add(c->read, NULL) < 0) {
+    c->again = event_new(base, -1, 0, on_again, c);
+    if (!c->out || !c->read || !c->write || !c->again || event_add(c->read, NULL) < 0) {
         connection_free(c);
         return NULL;
     }
@@ -83,6 +90,7 @@ static void free_pending(struct connection *c)
     if (!c->first)
         c->last = &c->first;
     c->npending--;
+    c->held -= p->held;
     if (!p->reply.done)
         dispatch_forget(c->dispatch, &p->reply);
     evbuffer_free(p->reply.out);
@@ -93,12 +101,13 @@ void connection_free(struct connection *c)
 {
     while (c->first)
         free_pending(c);
-    while (c->nfds)
-        close(c->fds[--c->nfds]);
+    descriptors_drop(&c->passed);
     if (c->read)
         event_free(c->read);
     if (c->write)
         event_free(c->write);
+    if (c->again)
+        event_free(c->again);
     if (c->out)
         evbuffer_free(c->out);
     if (c->fd >= 0)
@@ -109,25 +118,17 @@ void connection_free(struct connection *c)
 
 /* --- out --- */
 
-/* The first bytes of a reply, with its descriptors. False: not now, or the connection is broken. */
+/* The first bytes of a reply, with its descriptors. False: not now, or the connection is broken (errno). */
 static bool send_with_fds(struct connection *c, struct reply *r)
 {
-    _Alignas(struct cmsghdr) char control[CMSG_SPACE(2 * sizeof(int))] = {0};
-    struct iovec v;
-    struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-    struct cmsghdr *h = CMSG_FIRSTHDR(&m);
+    struct evbuffer_iovec v = {NULL, 0};
 
-    if (evbuffer_peek(r->out, -1, NULL, &v, 1) < 1)
-        return false;
-    h->cmsg_level = SOL_SOCKET;
-    h->cmsg_type = SCM_RIGHTS;
-    h->cmsg_len = CMSG_LEN(r->nfds * sizeof(int));
-    memcpy(CMSG_DATA(h), r->fds, r->nfds * sizeof(int));
-    m.msg_controllen = CMSG_SPACE(r->nfds * sizeof(int));
-    ssize_t n = sendmsg(c->fd, &m, MSG_NOSIGNAL);
+    evbuffer_peek(r->out, -1, NULL, &v, 1);
+    ssize_t n = descriptors_send(c->fd, v.iov_base, v.iov_len, r->fds, r->nfds);
     if (n < 0)
         return false;
     evbuffer_drain(r->out, (size_t)n);
+    c->sent = true;
     r->nfds = 0;
     return true;
 }
@@ -144,8 +145,6 @@ static bool collect(struct connection *c)
             if (!send_with_fds(c, r))
                 return errno == EAGAIN || errno == EINTR;
         }
-        if (r->close_after)
-            c->ending = true;
         evbuffer_add_buffer(c->out, r->out);
         free_pending(c);
     }
@@ -165,6 +164,7 @@ static bool write_some(struct connection *c)
         if (sent < 0)
             return errno == EAGAIN;
         evbuffer_drain(c->out, (size_t)sent);
+        c->sent = true;
     }
     return true;
 }
@@ -176,7 +176,7 @@ static bool sendable(const struct connection *c)
 
 static bool paused(const struct connection *c)
 {
-    return c->ending || evbuffer_get_length(c->out) >= OUTPUT_PAUSE || c->npending >= REPLIES_PAUSE;
+    return c->ending || evbuffer_get_length(c->out) + c->held >= OUTPUT_PAUSE || c->npending >= REPLIES_PAUSE;
 }
 
 static void end(struct connection *c)
@@ -185,45 +185,97 @@ static void end(struct connection *c)
 }
 
 static void parse(struct connection *c);
+static enum read_result receive(struct connection *c);
 
-/* Sends what can be sent, then watches for what is to come. May end the connection. */
-static void flush(struct connection *c)
+/* Sends what can be sent and runs the requests that were held up by it. False on a broken connection. */
+static bool advance(struct connection *c)
 {
-    const struct timeval stall = {STALL_S, 0};
     size_t before;
 
-    if (c->working)
-        return;
     do {
         before = c->npending + evbuffer_get_length(c->out);
-        if (!collect(c) || !write_some(c)) {
-            end(c);
-            return;
-        }
-        /* Requests that were read before the pause are run now. */
+        if (!collect(c) || !write_some(c))
+            return false;
         if (!paused(c) && c->in_n)
             parse(c);
     } while (sendable(c) && c->npending + evbuffer_get_length(c->out) != before);
-    if (evbuffer_get_length(c->out) > OUTPUT_MAX) {
-        c->dispatch->count.clients_slow++;
-        end(c);
+    return true;
+}
+
+/* Until nothing is left of what the peer has sent. One read a turn of the loop: a peer that never stops must
+ * not keep the loop from the timer that ends all. */
+static void drain_input(struct connection *c)
+{
+    const struct timeval next_turn = {0, 0};
+
+    if (paused(c))
         return;
-    }
-    if (c->ending && !c->first && !evbuffer_get_length(c->out)) {
-        end(c);
-        return;
-    }
-    if (sendable(c))
+    if (receive(c) == READ_NOTHING)
+        c->ending = true;
+    else
+        event_add(c->again, &next_turn);
+}
+
+/* Watches for what is to come. The peer's time begins anew only when it took something: what else happens
+ * on the connection is no sign of it. */
+static void watch(struct connection *c)
+{
+    const struct timeval stall = {STALL_S, 0};
+
+    if (!sendable(c))
+        event_del(c->write);
+    else if (c->sent || !event_pending(c->write, EV_WRITE, NULL))
         event_add(c->write, &stall);
+    c->sent = false;
     if (paused(c))
         event_del(c->read);
     else
         event_add(c->read, NULL);
 }
 
+/* After whatever happened. May end the connection, so it comes last in its callers. */
+static void proceed(struct connection *c)
+{
+    if (c->draining)
+        drain_input(c);
+    if (!advance(c)) {
+        end(c);
+    } else if (evbuffer_get_length(c->out) > OUTPUT_MAX) {
+        c->dispatch->count.clients_slow++;
+        end(c);
+    } else if (c->ending && !c->first && !evbuffer_get_length(c->out)) {
+        end(c);
+    } else {
+        watch(c);
+    }
+}
+
+/* Counts a finished reply until it is on its way; again does no harm. */
+static void hold(struct connection *c, struct reply *r)
+{
+    struct pending *p = (struct pending *)r;
+    size_t n = r->done ? evbuffer_get_length(r->out) : 0;
+
+    c->held += n - p->held;
+    p->held = n;
+}
+
+/* Called from deep inside the store, perhaps while it goes through all who wait or while another connection's
+ * request is being run. So nothing is done here: the loop comes back to us. */
 static void ready(struct reply *r)
 {
-    flush(r->owner);
+    struct connection *c = r->owner;
+
+    hold(c, r);
+    if (!c->working)
+        event_active(c->again, EV_TIMEOUT, 0);
+}
+
+static void on_again(evutil_socket_t fd, short what, void *arg)
+{
+    (void)fd;
+    (void)what;
+    proceed(arg);
 }
 
 /* --- in --- */
@@ -254,19 +306,17 @@ static void protocol_error(struct connection *c, const char *why)
     if (r) {
         resp_error(r->out, "ERR Protocol error:", why);
         r->done = true;
+        hold(c, r);
     }
 }
 
-/* A request that takes a descriptor gets the one that came first; any other leaves them. */
+/* ETAG HASH gets the descriptor that came first; any other request leaves them. */
 static int fd_for(struct connection *c, const struct proto_request *q)
 {
-    int fd;
-
-    if (!c->nfds || q->argc < 2 || !span_eq_nocase(q->argv[1], SPAN_LITERAL("HASH")))
+    if (q->argc < 2 || !span_eq_nocase(q->argv[0], SPAN_LITERAL("ETAG")) ||
+        !span_eq_nocase(q->argv[1], SPAN_LITERAL("HASH")))
         return -1;
-    fd = c->fds[0];
-    memmove(c->fds, c->fds + 1, --c->nfds * sizeof *c->fds);
-    return fd;
+    return descriptors_take(&c->passed);
 }
 
 /* Runs the requests that are complete. */
@@ -291,6 +341,8 @@ static void parse(struct connection *c)
             break;
         }
         dispatch_request(c->dispatch, &request, fd_for(c, &request), r);
+        hold(c, r);
+        c->ending |= r->close_after;
         at += (size_t)n;
     }
     c->working = false;
@@ -298,9 +350,14 @@ static void parse(struct connection *c)
         c->in_n -= at;
         memmove(c->in, c->in + at, c->in_n);
     }
-    /* Descriptors whose request never comes must not pile up. */
-    while (!c->in_n && c->nfds)
-        close(c->fds[--c->nfds]);
+    if (c->in_n)
+        return;
+    descriptors_drop(&c->passed); /* whose request never came must not pile up */
+    if (c->in_room > INPUT_KEPT) {
+        free(c->in);
+        c->in = NULL;
+        c->in_room = 0;
+    }
 }
 
 static bool make_room(struct connection *c)
@@ -321,45 +378,38 @@ static bool make_room(struct connection *c)
     return true;
 }
 
-static bool take_fds(struct connection *c, struct msghdr *m)
+static enum read_result read_some(struct connection *c)
 {
-    bool ok = !(m->msg_flags & MSG_CTRUNC);
-
-    for (struct cmsghdr *h = CMSG_FIRSTHDR(m); h; h = CMSG_NXTHDR(m, h)) {
-        if (h->cmsg_level != SOL_SOCKET || h->cmsg_type != SCM_RIGHTS)
-            continue;
-        for (size_t i = 0; i < (h->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
-            int fd;
-            memcpy(&fd, CMSG_DATA(h) + i * sizeof fd, sizeof fd);
-            if (c->nfds < FDS_MAX) {
-                c->fds[c->nfds++] = fd;
-            } else {
-                close(fd);
-                ok = false;
-            }
-        }
-    }
-    return ok;
-}
-
-/* False: the connection is at its end. */
-static bool read_some(struct connection *c)
-{
-    _Alignas(struct cmsghdr) char control[CMSG_SPACE(FDS_MAX * sizeof(int))];
-    struct msghdr m = {.msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof control};
-    ssize_t n;
+    bool excess = false;
 
     if (!make_room(c))
-        return false;
-    struct iovec v = {c->in + c->in_n, c->in_room - c->in_n};
-    m.msg_iov = &v;
-    n = recvmsg(c->fd, &m, MSG_CMSG_CLOEXEC);
+        return READ_END;
+    ssize_t n = descriptors_receive(c->fd, c->in + c->in_n, c->in_room - c->in_n, &c->passed, &excess);
     if (n < 0)
-        return errno == EAGAIN || errno == EINTR;
-    if (!take_fds(c, &m))
+        return errno == EAGAIN || errno == EINTR ? READ_NOTHING : READ_END;
+    if (n == 0)
+        return READ_END;
+    if (excess) {
         protocol_error(c, "too many descriptors");
+        return READ_NOTHING;
+    }
     c->in_n += (size_t)n;
-    return n > 0;
+    return READ_SOME;
+}
+
+/* Reads once and runs what is whole. */
+static enum read_result receive(struct connection *c)
+{
+    enum read_result result = read_some(c);
+
+    if (result == READ_SOME) {
+        parse(c);
+    } else if (result == READ_END) {
+        /* A peer that has shut down its side may still wait for answers. */
+        c->ending = true;
+        c->in_n = 0;
+    }
+    return result;
 }
 
 static void on_event(evutil_socket_t fd, short what, void *arg)
@@ -372,21 +422,13 @@ static void on_event(evutil_socket_t fd, short what, void *arg)
         end(c);
         return;
     }
-    if (what & EV_READ) {
-        if (!read_some(c)) {
-            /* A peer that has shut down its side may still wait for answers. */
-            c->ending = true;
-            c->in_n = 0;
-        } else {
-            parse(c);
-        }
-    }
-    flush(c);
+    if (what & EV_READ)
+        receive(c);
+    proceed(c);
 }
 
 void connection_drain(struct connection *c)
 {
-    c->ending = true;
-    c->in_n = 0;
-    flush(c);
+    c->draining = true;
+    proceed(c);
 }

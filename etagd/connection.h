@@ -16,7 +16,7 @@ struct event_base;
 struct connection *connection_new(struct event_base *base, int fd, struct dispatch *dispatch,
                                   void (*closed)(struct connection *c, void *arg), void *arg);
 
-/* Ends as soon as what was asked is answered; reads nothing more. */
+/* Ends as soon as everything is answered that the peer had sent until now. */
 void connection_drain(struct connection *c);
 
 /* The link of the owner's list. */

@@ -20,6 +20,7 @@ check_PROGRAMS += \
 	tests/unit/test_proto \
 	tests/unit/test_client \
 	tests/unit/test_conf \
+	tests/unit/test_connection \
 	tests/unit/test_coherence \
 	tests/unit/test_entry_text \
 	tests/unit/test_effect \
@@ -56,6 +57,8 @@ tests_unit_test_client_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_client_LDADD = $(TEST_LDADD)
 tests_unit_test_conf_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_conf_LDADD = $(TEST_LDADD)
+tests_unit_test_connection_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_connection_LDADD = $(TEST_LDADD)
 tests_unit_test_entry_text_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_entry_text_LDADD = $(TEST_LDADD)
 tests_unit_test_effect_CFLAGS = $(TEST_CFLAGS)
