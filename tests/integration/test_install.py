@@ -66,6 +66,51 @@ def test_etagd_without_any_configuration(servers):
         assert c.call("XRANGE", "{etag}:log", "-", "+")[0] == [identity, [b"url", b"www.example.com/a"]]
 
 
+@pytest.fixture
+def private_run():
+    """A mount namespace with a /run of its own, where /run/etagd is www-data's, as a service manager makes it."""
+    script = "mount -t tmpfs none /run && install -d -o www-data /run/etagd && echo ready && exec cat"
+    holder = subprocess.Popen(["unshare", "--mount", "sh", "-c", script], text=True, stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if holder.stdout.readline() != "ready\n":
+        pytest.skip("no mount namespace here: " + holder.communicate()[1].strip())
+    yield holder.pid
+    holder.communicate()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run httpd as deployed: parent root, children www-data")
+def test_two_words_are_the_whole_configuration(new_httpd, servers, backend, private_run):
+    """README's first case, literally: "etagd" as httpd's user, "ETagEngine On", and the default socket."""
+    enter = ["nsenter", f"--mount=/proc/{private_run}/ns/mnt", f"--root=/proc/{private_run}/root"]
+    web = pwd.getpwnam("www-data")
+
+    class Bare(Etagd):
+        def argv(self):
+            return [self.binary]
+
+    etagd = servers(Bare)
+    etagd.identity = [*enter, "setpriv", f"--reuid={web.pw_uid}", f"--regid={web.pw_gid}", "--clear-groups"]
+    etagd.socket = f"/proc/{private_run}/root/run/etagd/etagd.sock"
+    etagd.start()
+    httpd = new_httpd("User www-data\nGroup www-data\nETagEngine On\n"
+                      f"ProxyPass /app/ {backend.url}/\n<Location /app/>\nETagEarly On\n</Location>\n",
+                      modules=["proxy", "proxy_http"])
+    httpd.identity = enter
+    httpd.add("a.txt", "text")
+    backend.page("/page", "a page of the application\n")
+    httpd.start()
+    tag = httpd.get("/a.txt").etag
+    assert tag.startswith('"d') and httpd.get("/a.txt", {"If-None-Match": tag}).status == 304
+    wait_for(lambda: early(httpd, backend, httpd.get("/app/page").etag), "an early 304")
+
+
+def early(httpd, backend, tag):
+    """Whether the application's page is answered with 304 and without the application."""
+    before = backend.count()
+    response = httpd.get("/app/page", {"If-None-Match": tag})
+    return response.status == 304 and backend.count() == before
+
+
 def as_user(name, etagd):
     """What PING gives for a process of that user: its answer, or the error."""
     code = ("import socket, sys\ns = socket.socket(socket.AF_UNIX)\ns.settimeout(10)\ns.connect(sys.argv[1])\n"
@@ -99,19 +144,14 @@ def test_as_deployed(new_httpd, new_etagd, backend):
     httpd.start()
 
     assert os.stat(f"/proc/{httpd.pid}").st_uid == 0 and os.stat(f"/proc/{etagd.pid}").st_uid == daemon.pw_uid
-    assert {os.stat(f"/proc/{p}").st_uid for p in httpd.children()} == {web.pw_uid}
+    wait_for(lambda: {os.stat(f"/proc/{p}").st_uid for p in httpd.children()} == {web.pw_uid}, "children to be www-data")
     socket = os.stat(etagd.socket)
     assert (socket.st_mode & 0o777, socket.st_uid, socket.st_gid) == (0o660, daemon.pw_uid, web.pw_gid)
 
-    def early():
-        before = backend.count()
-        response = httpd.get("/app/page", {"If-None-Match": tag})
-        return response.status == 304 and backend.count() == before
-
     tag = httpd.get("/app/page").etag
-    wait_for(early, "an early 304")
+    wait_for(lambda: early(httpd, backend, tag), "an early 304")
     httpd.graceful()
-    assert early(), "what was learned before a graceful restart is known after it"
+    assert early(httpd, backend, tag), "what was learned before a graceful restart is known after it"
 
     assert "PONG" in as_user("www-data", etagd)
     assert "PermissionError" in as_user("nobody", etagd)
