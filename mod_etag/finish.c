@@ -114,6 +114,7 @@ apr_status_t etag_fin_filter(ap_filter_t *f, apr_bucket_brigade *bb)
             finish_304(f, ctx);
         else if (r->status == HTTP_OK)
             finish_200(ctx, r);
+        learn_labels(ctx, r);
         if (ctx->dir->last_modified == ETAG_LAST_MODIFIED_OFF)
             unset_both(r, "Last-Modified");
         if (ctx->dir->cache_status)

@@ -34,7 +34,7 @@ static void begin_learning(struct in_context *in, request_rec *r)
     struct etag_request *ctx = in->req;
 
     ctx->learn = in_acts(in) && ctx->dir->early && ctx->keyed && ctx->snapshot.generation != 0 && !r->header_only &&
-                 learn_capsule(ctx, r);
+                 !ctx->content && learn_capsule(ctx, r);
 }
 
 /* --- headers of the response --- */
@@ -198,13 +198,17 @@ static bool from_upstream(struct in_context *in, request_rec *r)
 
 static bool from_version(struct in_context *in, request_rec *r)
 {
-    const char *name = in->req->dir->version_header;
-    const char *text = name ? request_response_header(r, name) : NULL;
+    const struct etag_dir *dir = in->req->dir;
+    const char *name = dir->version_header, *text = NULL, *error = NULL;
 
-    if (!text || !*text)
+    if (dir->version_expr)
+        text = ap_expr_str_exec(r, dir->version_expr, &error);
+    else if (name)
+        text = request_response_header(r, name);
+    if (error || !text || !*text)
         return false;
     text = apr_pstrdup(r->pool, text);
-    if (in_acts(in)) {
+    if (name && in_acts(in)) {
         apr_table_unset(r->headers_out, name);
         apr_table_unset(r->err_headers_out, name);
     }
@@ -250,13 +254,19 @@ static bool start(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb,
     if (r->status != HTTP_OK || apr_table_get(r->headers_out, "Content-Range") ||
         apr_table_get(r->subprocess_env, "no-etag"))
         return false;
+    ctx->coded_in = r->content_encoding ? r->content_encoding : request_response_header(r, "Content-Encoding");
+    if (!request_filters_known(f->next)) {
+        etag_verdict(r, "untagged", "unknown filter");
+        if (ctx->file && in_acts(in))
+            unset_etag(r); /* core's: of the file's bytes */
+        return false;
+    }
     if (whole_file(bb, &fd, &size)) {
         *status = pass_file(f, in, bb, fd, size);
         return true;
     }
     if (ctx->file && in_acts(in))
         unset_etag(r); /* core's: a filter has changed the file's bytes */
-    ctx->coded_in = request_response_header(r, "Content-Encoding");
     begin_learning(in, r);
     for (size_t i = 0; i < ETAG_SOURCES && ctx->dir->source[i]; i++) {
         switch (ctx->dir->source[i]) {

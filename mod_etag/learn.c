@@ -146,10 +146,22 @@ static void add_groups(struct labels *l, const char *text)
     }
 }
 
-static void collect_labels(struct etag_request *ctx, request_rec *r, struct labels *l)
+static void strip_labels(const struct etag_dir *dir, request_rec *r)
+{
+    for (int i = 0; dir->group_headers && i < dir->group_headers->nelts; i++) {
+        const char *name = APR_ARRAY_IDX(dir->group_headers, i, const char *);
+        if (strcasecmp(name, "Cache-Groups") != 0) { /* RFC 9875: it is for every cache on the way */
+            apr_table_unset(r->headers_out, name);
+            apr_table_unset(r->err_headers_out, name);
+        }
+    }
+}
+
+void learn_labels(struct etag_request *ctx, request_rec *r)
 {
     const struct etag_dir *dir = ctx->dir;
     const char *error = NULL;
+    struct labels *l = ctx->labels = apr_pcalloc(r->pool, sizeof *l);
 
     for (int i = 0; dir->groups && i < dir->groups->nelts; i++)
         add_words(l, APR_ARRAY_IDX(dir->groups, i, const char *));
@@ -166,12 +178,47 @@ static void collect_labels(struct etag_request *ctx, request_rec *r, struct labe
         else if (text)
             add_words(l, text);
     }
+    if (dir->group_headers_strip)
+        strip_labels(dir, r);
 }
 
 /* --- handing over --- */
 
+struct coverage {
+    const struct table *table;
+    const struct table_copy *copy;
+    bool whole;
+};
+
+static void check_scope(void *arg, struct span scope)
+{
+    struct coverage *c = arg;
+    c->whole = c->whole && table_has_scope(c->table, c->copy, scope);
+}
+
+/* Whether what invalidates this response voids the record as well: a page may get another tag and keep its
+ * body. */
+static bool covers(const struct table *t, const struct table_copy *copy, const struct key *key, const struct labels *l)
+{
+    struct coverage c = {.table = t, .copy = copy, .whole = true};
+
+    return scope_each_of_key(span_of(key->text, key->n), l->tags, l->ntags, l->groups, l->ngroups, check_scope, &c) &&
+           c.whole;
+}
+
+/* A 304 repeats the headers of the newest 200. */
+static bool same_capsule(const struct etag_request *ctx, const struct table *t, const struct table_copy *copy)
+{
+    char capsule[CAPSULE_MAX];
+    size_t n;
+
+    return table_capsule(t, copy, capsule, &n) &&
+           span_eq(span_of(capsule, n), span_of(ctx->capsule, ctx->capsule_n));
+}
+
 /* Whether the table already says exactly this: then there is nothing to publish. */
-static bool known_already(struct etag_request *ctx, const char *names, const char *key, struct span value)
+static bool known_already(struct etag_request *ctx, const char *names, const char *key, const struct labels *l,
+                          struct span value)
 {
     const struct table *t = node_table(ctx->hold);
     struct table_copy copy;
@@ -184,7 +231,8 @@ static bool known_already(struct etag_request *ctx, const char *names, const cha
     if (table_lookup(t, table_identify(t, span_str(key)), &copy) != TABLE_HIT)
         return false;
     n = entry_encode(encoded, sizeof encoded, &copy.entry);
-    return span_eq(span_of((const char *)encoded, n), value);
+    return span_eq(span_of((const char *)encoded, n), value) && covers(t, &copy, &ctx->key, l) &&
+           same_capsule(ctx, t, &copy);
 }
 
 /* One ETAG PUT. NULL: done with; else the union of names to try again with. */
@@ -195,7 +243,7 @@ static const char *put(struct etag_request *ctx, request_rec *r, const char *nam
     const char *variant = request_variant(r, ctx->dir, names), *rest = NULL;
     int n = 0;
 
-    if (known_already(ctx, names, apr_pstrcat(r->pool, ctx->key.text, "#", variant, NULL), value))
+    if (known_already(ctx, names, apr_pstrcat(r->pool, ctx->key.text, "#", variant, NULL), l, value))
         return NULL;
     argv[n++] = SPAN_LITERAL("ETAG");
     argv[n++] = SPAN_LITERAL("PUT");
@@ -220,7 +268,6 @@ static const char *put(struct etag_request *ctx, request_rec *r, const char *nam
 void learn_publish(struct etag_request *ctx, request_rec *r)
 {
     const char *names = request_names(r, ctx->dir), *why = refusal(ctx, r, names);
-    struct labels labels = {.ntags = 0, .ngroups = 0};
     uint8_t value[ENTRY_SIZE];
 
     ctx->learn = false;
@@ -237,10 +284,9 @@ void learn_publish(struct etag_request *ctx, request_rec *r)
         .tag = upstream ? span_str(upstream) : span_of((const char *)ctx->tag.base, DIGEST_BASE_SIZE),
     };
     size_t n = entry_encode(value, sizeof value, &e);
-    if (!n)
+    if (!n || !ctx->labels)
         return;
-    collect_labels(ctx, r, &labels);
     /* Another node may know more names: the second try uses the union, a third would mean a race. */
     for (int tries = 0; names && tries < 2; tries++)
-        names = put(ctx, r, names, &labels, span_of((const char *)value, n));
+        names = put(ctx, r, names, ctx->labels, span_of((const char *)value, n));
 }

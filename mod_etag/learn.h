@@ -16,6 +16,10 @@ bool learn_capsule(struct etag_request *ctx, request_rec *r);
 /* Puts the capsule's lines on a 304 about to be emitted. */
 void learn_replay(request_rec *r, const char *capsule, size_t n);
 
+/* Takes the names that the response is invalidated by (ETagGroups, ETagGroupHeader) into ctx->labels, and
+ * their headers off the response where "strip" says so: while the headers have not been sent. */
+void learn_labels(struct etag_request *ctx, request_rec *r);
+
 /* Publishes ctx->tag for the request's key when the response may be stored; called at the end of a
  * complete response, before its last bytes go out. Never fails the response. */
 void learn_publish(struct etag_request *ctx, request_rec *r);

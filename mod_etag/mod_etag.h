@@ -28,6 +28,7 @@ extern module AP_MODULE_DECLARE_DATA etag_module __attribute__((visibility("defa
 #define ETAG_FIN_NAME "ETAG_FIN"
 #define ETAG_WRITE_NAME "ETAG_WRITE"
 
+struct labels;
 struct node_hold;
 
 /* The tag of the representation being answered. */
@@ -53,6 +54,7 @@ struct etag_request {
     const char *names;             /* names that selected variant, "" for none, NULL: not known */
     const char *variant;           /* of names, NULL: not computed */
 
+    bool content;                  /* the request has content: its response is never learned */
     bool file;                     /* core's default handler will serve a regular file */
     bool hidden;                   /* conditionals were taken out of headers_in */
     struct etag_conditionals saved; /* as the client sent them */
@@ -64,6 +66,7 @@ struct etag_request {
     const char *coded_in;          /* Content-Encoding the body arrived with, NULL: identity */
     struct entity_tag matched;     /* on a 304: what the client sent */
     enum coding matched_coding;
+    struct labels *labels;         /* learn.c's */
     char capsule[CAPSULE_MAX];
     size_t capsule_n;
 };

@@ -94,14 +94,19 @@ bool request_key(request_rec *r, const struct etag_dir *dir, struct key *out)
 
 /* --- conditions --- */
 
-bool request_may_be_early(request_rec *r)
+bool request_has_content(request_rec *r)
 {
     const char *length = apr_table_get(r->headers_in, "Content-Length");
+
+    return apr_table_get(r->headers_in, "Transfer-Encoding") || (length && strcmp(length, "0") != 0);
+}
+
+bool request_may_be_early(request_rec *r)
+{
     const char *control = apr_table_get(r->headers_in, "Cache-Control");
     const char *pragma = apr_table_get(r->headers_in, "Pragma");
 
-    if (r->method_number != M_GET || apr_table_get(r->headers_in, "Transfer-Encoding") ||
-        (length && strcmp(length, "0") != 0))
+    if (r->method_number != M_GET || request_has_content(r))
         return false;
     return !(control && ap_find_token(r->pool, control, "no-cache")) &&
            !(pragma && ap_find_token(r->pool, pragma, "no-cache"));
@@ -123,6 +128,12 @@ void request_hide_conditionals(request_rec *r, struct etag_conditionals *saved)
     apr_table_unset(r->headers_in, "If-None-Match");
     apr_table_unset(r->headers_in, "If-Modified-Since");
     apr_table_unset(r->headers_in, "If-Unmodified-Since");
+    /* A part is asked for on condition: a handler that does not see the condition must not cut it out, or
+     * nobody could judge any more whether it belongs to what the client has. */
+    if (saved->if_match || saved->if_unmodified_since) {
+        saved->range = apr_table_getm(r->pool, r->headers_in, "Range");
+        apr_table_unset(r->headers_in, "Range");
+    }
 }
 
 static void put_back(request_rec *r, const char *name, const char *value)
@@ -137,6 +148,7 @@ void request_restore_conditionals(request_rec *r, const struct etag_conditionals
     put_back(r, "If-None-Match", saved->if_none_match);
     put_back(r, "If-Modified-Since", saved->if_modified_since);
     put_back(r, "If-Unmodified-Since", saved->if_unmodified_since);
+    put_back(r, "Range", saved->range);
 }
 
 static struct precondition_field field(const char *value)
@@ -188,6 +200,23 @@ static enum coding coding_of_filter(const char *name)
     if (strcasecmp(name, "BROTLI_COMPRESS") == 0)
         return CODING_BR;
     return strcasecmp(name, "DEFLATE") == 0 ? CODING_GZIP : CODING_IDENTITY;
+}
+
+bool request_filters_known(const ap_filter_t *f)
+{
+    /* Of httpd's own modules; below PROTOCOL, where nobody changes content any more. */
+    static const char *const known[] = {ETAG_FIN_NAME, "MOD_EXPIRES",     "FIXUP_HEADERS_OUT", "FIXUP_HEADERS_ERR",
+                                        "BUFFER",      "MOD_SESSION_OUT", "CACHE_SAVE",        "CACHE_OUT"};
+
+    for (; f && f->frec->ftype < AP_FTYPE_PROTOCOL; f = f->next) {
+        size_t i = 0, n = sizeof known / sizeof *known;
+
+        while (i < n && strcasecmp(f->frec->name, known[i]) != 0)
+            i++;
+        if (i == n && coding_of_filter(f->frec->name) == CODING_IDENTITY)
+            return false;
+    }
+    return true;
 }
 
 enum coding request_coding(request_rec *r)

@@ -7,6 +7,7 @@
 #define MOD_ETAG_REQUEST_H
 
 #include <httpd.h>
+#include <util_filter.h>
 
 #include "etagd/lib/key.h"
 #include "etagd/lib/precondition.h"
@@ -15,6 +16,7 @@
 /* Values as sent; NULL: absent. */
 struct etag_conditionals {
     const char *if_match, *if_none_match, *if_modified_since, *if_unmodified_since;
+    const char *range; /* only where it was hidden with them */
 };
 
 /* The first request of r's internal-redirect chain: its URL is the client's. */
@@ -40,8 +42,8 @@ bool request_key(request_rec *r, const struct etag_dir *dir, struct key *out);
 const char *request_variant(request_rec *r, const struct etag_dir *dir, const char *names);
 
 /* Names that select the variant of this response: Vary of both header tables and ETagVary, lower case,
- * sorted, without duplicates and without accept-encoding (codings are told apart by suffix). NULL when
- * Vary holds "*" or a malformed name: never stored. In r->pool. */
+ * sorted, without duplicates and without accept-encoding (codings are told apart by suffix; but those of a
+ * body that arrived coded are not). NULL when Vary holds "*" or a malformed name: never stored. In r->pool. */
 const char *request_names(request_rec *r, const struct etag_dir *dir);
 
 /* Whether the request carries credentials that the key does not hold (DESIGN rule: Authorization,
@@ -49,11 +51,14 @@ const char *request_names(request_rec *r, const struct etag_dir *dir);
  * in names are held by the variant. */
 bool request_has_credentials(request_rec *r, const struct etag_dir *dir, const char *names);
 
+/* A request with content may be answered from that content, which no key holds: never learned, never early. */
+bool request_has_content(request_rec *r);
+
 /* GET or HEAD without request content, no Cache-Control: no-cache and no Pragma: no-cache. */
 bool request_may_be_early(request_rec *r);
 
-/* Takes If-Match, If-None-Match, If-Modified-Since and If-Unmodified-Since out of headers_in, and puts
- * them back. */
+/* Takes If-Match, If-None-Match, If-Modified-Since and If-Unmodified-Since out of headers_in, and a Range
+ * that depends on one that can fail; and puts them back. */
 void request_hide_conditionals(request_rec *r, struct etag_conditionals *saved);
 void request_restore_conditionals(request_rec *r, const struct etag_conditionals *saved);
 void request_read_conditionals(request_rec *r, struct etag_conditionals *out);
@@ -64,6 +69,10 @@ void request_precondition(request_rec *r, const struct etag_conditionals *c, str
 /* The coding this request would most likely be answered with: the first of br, gzip whose filter is in
  * r->output_filters and that Accept-Encoding admits. */
 enum coding request_coding(request_rec *r);
+
+/* Whether all content filters from f on are such as leave the content alone, or code it and say so. Any
+ * other would change what the tag was made from. */
+bool request_filters_known(const ap_filter_t *f);
 
 /* Merged value of a header of the response from headers_out and err_headers_out (lines joined by ", "),
  * NULL when absent. In r->pool. */
