@@ -58,7 +58,7 @@ class Httpd(Process):
         self.access_log = self.folder / "access.log"
         self.config, self.modules, self.mpm, self.etagd, self.own = config, list(modules), mpm, etagd, own
         self.expected = [HTTPD_S_OWN]
-        self.end = ""  # logged from SIGTERM on
+        self.forgiven = []  # complaints of HTTPD_S_END, after SIGTERM
 
     def base_config(self):
         lines = [f"ServerRoot {self.folder}", f"DefaultRuntimeDir {self.run}", f"PidFile {self.run}/httpd.pid",
@@ -106,7 +106,7 @@ class Httpd(Process):
     def stop(self):
         before = len(self.error_text())
         status = super().stop()
-        self.end = self.error_text()[before:]
+        self.forgiven += [line for line in self.error_text()[before:].splitlines() if HTTPD_S_END.search(line)]
         return status
 
     def syntax(self, config=None):
@@ -180,10 +180,7 @@ class Httpd(Process):
     def problems(self):
         old = self.folder / "error.log.before"
         text = (old.read_text(errors="replace") if old.exists() else "") + self.error_text()
-        if self.end and text.endswith(self.end):
-            ending = [line for line in self.end.splitlines() if not HTTPD_S_END.search(line)]
-            text = "\n".join([text[:-len(self.end)], *ending])
-        found = [line for line in text.splitlines() if COMPLAINT.search(line)]
+        found = [line for line in text.splitlines() if COMPLAINT.search(line) and line not in self.forgiven]
         return super().problems() + [f for f in found if not any(e.search(f) for e in self.expected)]
 
     def tail(self, lines=40):
