@@ -5,6 +5,7 @@
 #include <http_connection.h>
 #include <http_protocol.h>
 
+#include "mod_etag/await.h"
 #include "mod_etag/learn.h"
 #include "mod_etag/tag.h"
 
@@ -12,9 +13,14 @@
 
 /* --- HOLD --- */
 
+static apr_time_t deadline(const struct in_context *in)
+{
+    return in->begun + in->req->dir->buffer_time;
+}
+
 static bool overdue(const struct in_context *in)
 {
-    return apr_time_now() - in->begun >= in->req->dir->buffer_time;
+    return apr_time_now() >= deadline(in);
 }
 
 /* Lets go of what was kept back: this response gets no tag of ours. */
@@ -23,6 +29,12 @@ static apr_status_t release(ap_filter_t *f, struct in_context *in, const char *w
     etag_verdict(f->r, "untagged", why);
     in->state = in->req->learn ? IN_STREAM : IN_PASS;
     return ap_pass_brigade(f->next, in->held);
+}
+
+static apr_status_t release_overdue(ap_filter_t *f, struct in_context *in)
+{
+    APR_BRIGADE_INSERT_TAIL(in->held, apr_bucket_flush_create(f->c->bucket_alloc));
+    return release(f, in, "longer than ETagBufferTime");
 }
 
 /* Reads a bucket and hashes it. APR_EAGAIN: it would block (only with APR_NONBLOCK_READ). */
@@ -86,22 +98,19 @@ bool body_hold(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb, ap
         if (APR_BUCKET_IS_FLUSH(b)) {
             /* Proxies flush whenever a read would block; that alone does not mean streaming. */
             apr_bucket_delete(b);
-            if (overdue(in)) {
-                APR_BRIGADE_INSERT_TAIL(in->held, apr_bucket_flush_create(f->c->bucket_alloc));
-                *status = release(f, in, "longer than ETagBufferTime");
+            if (overdue(in) || (APR_BRIGADE_EMPTY(bb) && !await_backend(f->r, deadline(in)))) {
+                *status = release_overdue(f, in);
                 return false;
             }
             continue;
         }
         if (!APR_BUCKET_IS_METADATA(b)) {
             apr_status_t rv = take(in, b, APR_NONBLOCK_READ);
+            while (APR_STATUS_IS_EAGAIN(rv) && await_bucket(b, deadline(in)))
+                rv = take(in, b, APR_NONBLOCK_READ);
             if (APR_STATUS_IS_EAGAIN(rv)) {
-                if (overdue(in)) {
-                    APR_BRIGADE_INSERT_TAIL(in->held, apr_bucket_flush_create(f->c->bucket_alloc));
-                    *status = release(f, in, "longer than ETagBufferTime");
-                    return false;
-                }
-                rv = take(in, b, APR_BLOCK_READ);
+                *status = release_overdue(f, in);
+                return false;
             }
             if (rv != APR_SUCCESS) {
                 in->state = IN_PASS;

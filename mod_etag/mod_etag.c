@@ -7,6 +7,7 @@
 #include <http_protocol.h>
 #include <http_request.h>
 
+#include "mod_etag/await.h"
 #include "mod_etag/early.h"
 #include "mod_etag/file_digest.h"
 #include "mod_etag/finish.h"
@@ -122,6 +123,7 @@ static void register_hooks(apr_pool_t *p)
     fin_handle = ap_register_output_filter(ETAG_FIN_NAME, etag_fin_filter, NULL, AP_FTYPE_CONTENT_SET);
     write_handle = ap_register_output_filter(ETAG_WRITE_NAME, etag_write_filter, NULL, AP_FTYPE_PROTOCOL);
 
+    await_register_hooks();
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_insert_filter(insert_in, NULL, NULL, APR_HOOK_MIDDLE);
