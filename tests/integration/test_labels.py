@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a response is invalidated by (ETagGroups, ETagGroupHeader), versions, and keys for several queries."""
+import subprocess
+
+import pytest
+from env import machine
+
+PAGE = b"<p>labelled</p>\n"
+
+
+def xadd(etagd, *fields):
+    subprocess.run([machine.program("redis-cli"), "-s", str(etagd.socket), "XADD", "{etag}:log", "*", *fields], check=True,
+                   capture_output=True, timeout=30)
+
+
+@pytest.fixture
+def start(new_httpd, etagd, backend):
+    """A site in front of the backend, with more directives."""
+
+    def site(directives):
+        s = new_httpd(modules=["proxy", "proxy_http", "headers"], etagd=etagd)
+        s.config = f"ETagEngine On\nETagEarly On\n{directives}\nProxyPass / {backend.url}/\n"
+        return s.start()
+
+    return site
+
+
+def learned(site, backend, target="/p"):
+    """Gets the page; returns its tag once a request with it did not reach the backend."""
+    first = site.get(target)
+    assert (first.status, first.body) == (200, PAGE)
+    before = backend.count()
+    assert site.get(target, {"If-None-Match": first.etag}).status == 304 and backend.count() == before
+    return first
+
+
+def forgotten(site, backend, tag, target="/p"):
+    before = backend.count()
+    assert site.get(target, {"If-None-Match": tag}).status == 304  # late: the page is the same
+    return backend.count() == before + 1
+
+
+@pytest.mark.parametrize("header,value,group", [
+    ("Surrogate-Key", "product-42 category-7", False),
+    ("xkey", "category-7 product-42", False),
+    ("Cache-Tag", "category-7,product-42", False),
+    ("Cache-Groups", '"category-7", "product-42"', True),
+])
+def test_each_label_invalidates(start, backend, etagd, header, value, group):
+    backend.page("/p", PAGE, [("Content-Type", "text/html"), (header, value)])
+    site = start(f"ETagGroupHeader {header}")
+    for name in ("category-7", "product-42"):
+        first = learned(site, backend)
+        assert first.header(header) == value
+        xadd(etagd, *(("group", f"{site.host} x") if group else ("tag", "category")))
+        assert not forgotten(site, backend, first.etag)
+        xadd(etagd, *(("group", f"{site.host} {name}") if group else ("tag", name)))
+        assert forgotten(site, backend, first.etag)
+
+
+def test_headers_are_stripped_where_asked(start, backend, etagd):
+    backend.page("/p", PAGE, [("Content-Type", "text/html"), ("Surrogate-Key", "a"), ("Cache-Groups", '"g"')])
+    site = start("ETagGroupHeader Surrogate-Key Cache-Groups strip")
+    first = learned(site, backend)
+    assert first.header("Surrogate-Key") is None and first.header("Cache-Groups") == '"g"'
+    xadd(etagd, "tag", "a")
+    assert forgotten(site, backend, first.etag)
+
+
+def test_groups_of_the_configuration(start, backend, etagd):
+    backend.page("/p", PAGE)
+    site = start("ETagGroups catalog")
+    first = learned(site, backend)
+    xadd(etagd, "tag", "catalog")
+    assert forgotten(site, backend, first.etag)
+
+
+def test_version_by_expression(start, backend):
+    backend.page("/p", PAGE)
+    site = start('ETagSource version\nETagVersion "expr=%{req:X-Release}"\nETagVary x-release')
+    one, two = (site.get("/p", {"X-Release": r}) for r in ("1", "2"))
+    assert one.etag.startswith('W/"v') and two.etag.startswith('W/"v') and one.etag != two.etag
+    before = backend.count()
+    assert site.get("/p", {"X-Release": "1", "If-None-Match": one.etag}).status == 304
+    assert backend.count() == before
+    assert site.get("/p", {"X-Release": "2", "If-None-Match": one.etag}).status == 200
+    assert site.get("/p").etag is None  # no version, no tag
+
+
+def test_any_query_that_shares_the_key_invalidates(start, backend, etagd):
+    """The key stands for /p?lang=de whatever utm says: forgetting one such URL must forget it."""
+    backend.page("/p", PAGE)
+    site = start("ETagIgnoreQuery utm")
+    first = learned(site, backend, "/p?lang=de&utm=1")
+    xadd(etagd, "url", f"{site.host}/q?lang=de&utm=2")
+    assert not forgotten(site, backend, first.etag, "/p?lang=de")
+    xadd(etagd, "url", f"{site.host}/p?lang=de&utm=2")
+    assert forgotten(site, backend, first.etag, "/p?lang=de")
