@@ -129,18 +129,20 @@ def test_records_trimmed_after_they_were_seen_cost_nothing(nodes, redis):
         assert node.look(URL).startswith("HIT")
 
 
-@pytest.mark.parametrize("how", ["xtrim", "xdel"])
+@pytest.mark.parametrize("how", ["xtrim", "xdel", "xtrim and go on", "xdel and go on"])
 def test_records_removed_unseen_void_what_is_older(nodes, redis, how):
     learn(nodes)
     key, value = old_entry(redis)
     with redis.client() as r:
         r.call("MULTI")
-        if how == "xtrim":
+        if "xtrim" in how:
             r.call("XADD", LOG, "*", "tag", "catalog")
             r.call("XTRIM", LOG, "MAXLEN", 0)
         else:
             r.call("XADD", LOG, "9999999999999-1", "tag", "catalog")
             r.call("XDEL", LOG, "9999999999999-1")
+        if "go on" in how:
+            r.call("XADD", LOG, "*", "note", "a record that can be read")
         r.call("EXEC")
     for node in nodes:
         node.wait_info("floor_raised", 1)

@@ -27,17 +27,17 @@ def lookup(*args):
 class Watch:
     """A reader that reports every change of one key's state: (seconds on time.monotonic(), state)."""
 
-    def __init__(self, socket, key):
-        self.proc = subprocess.Popen([LOOKUP, "--watch", socket, key], stdout=subprocess.PIPE, text=True)
-        self.lease_ms = 0
-        self.at, self.state = self.next()
+    def __init__(self, socket, *keys):
+        self.proc = subprocess.Popen([LOOKUP, "--watch", socket, *keys], stdout=subprocess.PIPE, text=True)
+        self.lease_ms, self.at, self.index, self.state = 0, 0.0, 0, ""
+        self.next()
 
     def next(self):
         line = self.proc.stdout.readline()
-        assert line, "the watcher ended"
-        at, lease, state = line.rstrip("\n").split(" ", 2)
-        self.lease_ms = int(lease)
-        self.at, self.state = int(at) / 1e9, state
+        if not line:
+            raise EOFError("the watcher has ended")
+        at, lease, index, self.state = line.rstrip("\n").split(" ", 3)
+        self.at, self.lease_ms, self.index = int(at) / 1e9, int(lease), int(index)
         return self.at, self.state
 
     def until(self, state):

@@ -3,8 +3,9 @@
  * Looks into a node's table as httpd does: attaches, maps, reads, without asking etagd anything more.
  *
  *   lookup SOCKET KEY           one line: the result and, for a hit, the entry and its capsule
- *   lookup --watch SOCKET KEY   a line now and whenever the result changes, until it is ended; in front
- *                               CLOCK_MONOTONIC in ns, then milliseconds of lease left
+ *   lookup --watch SOCKET KEY...  a line per key now and whenever its result changes, until it is ended;
+ *                               in front CLOCK_MONOTONIC in ns, milliseconds of lease left and the key's
+ *                               place in the list
  *   lookup --snapshot SOCKET    "generation seq" as a publisher takes them
  */
 #include <inttypes.h>
@@ -16,6 +17,8 @@
 #include "etagd/lib/client.h"
 #include "etagd/lib/digest.h"
 #include "etagd/lib/table.h"
+
+#define LINE 1024
 
 static struct table *attach(const char *socket)
 {
@@ -89,36 +92,38 @@ static void look(const struct table *t, const char *key, char *out, size_t size)
         snprintf(out, size, "%s", result_name(r));
 }
 
-static void watch(const struct table *t, const char *key)
+static void watch(const struct table *t, char **keys, size_t n)
 {
     const struct timespec pause = { 0, 50000 };
-    char last[1024] = "", now[1024];
+    char (*last)[LINE] = calloc(n, sizeof *last), now[LINE];
 
     for (;; nanosleep(&pause, NULL)) {
-        look(t, key, now, sizeof now);
-        if (strcmp(now, last) == 0)
-            continue;
-        printf("%" PRId64 " %" PRIu64 " %s\n", client_now(), table_lease_left(t), now);
-        fflush(stdout);
-        memcpy(last, now, sizeof last);
+        for (size_t i = 0; i < n; i++) {
+            look(t, keys[i], now, sizeof now);
+            if (strcmp(now, last[i]) == 0)
+                continue;
+            printf("%" PRId64 " %" PRIu64 " %zu %s\n", client_now(), table_lease_left(t), i, now);
+            fflush(stdout);
+            memcpy(last[i], now, sizeof now);
+        }
     }
 }
 
 int main(int argc, char **argv)
 {
-    char line[1024];
+    char line[LINE];
 
     if (argc == 3 && strcmp(argv[1], "--snapshot") == 0) {
         struct table_snapshot s = table_snapshot(attach(argv[2]));
 
         printf("%" PRIu64 " %" PRIu64 "\n", s.generation, s.seq);
-    } else if (argc == 4 && strcmp(argv[1], "--watch") == 0) {
-        watch(attach(argv[2]), argv[3]);
+    } else if (argc >= 4 && strcmp(argv[1], "--watch") == 0) {
+        watch(attach(argv[2]), argv + 3, (size_t)argc - 3);
     } else if (argc == 3) {
         look(attach(argv[1]), argv[2], line, sizeof line);
         puts(line);
     } else {
-        fprintf(stderr, "usage: lookup [--watch] SOCKET KEY | lookup --snapshot SOCKET\n");
+        fprintf(stderr, "usage: lookup SOCKET KEY | lookup --watch SOCKET KEY... | lookup --snapshot SOCKET\n");
         return 2;
     }
     return 0;
