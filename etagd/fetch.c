@@ -48,6 +48,7 @@ struct fetches {
     bool (*entry)(void *arg, struct span key, const struct entry_text *text, struct span capsule, uint64_t ttl_ms);
     void *arg;
     struct fetch *buckets[BUCKETS];
+    struct fetch *finishing; /* no longer in a bucket, some waiters not told yet; the newest first */
     struct capsule capsules[CAPSULES];
     struct entry_text text; /* scratch: large */
     size_t waiting;
@@ -128,7 +129,10 @@ static void finish(struct fetch *x, bool known)
         at = &(*at)->next;
     *at = x->next;
     f->stats.in_flight--;
-    /* A waiter may ask again, so the fetch is out of sight before the first hears of it. */
+    /* A waiter may ask again, so the fetch is out of sight before the first hears of it. And it may end its
+     * connection, on which others of this fetch waited: fetches_forget must find those. */
+    x->next = f->finishing;
+    f->finishing = x;
     while (x->waiters) {
         struct waiter *w = x->waiters;
 
@@ -138,18 +142,25 @@ static void finish(struct fetch *x, bool known)
             w->done(w->arg, known);
         free(w);
     }
+    f->finishing = x->next;
     fetch_free(x);
+}
+
+static void forget_in(struct fetch *list, const void *arg)
+{
+    for (struct fetch *x = list; x; x = x->next)
+        for (struct waiter *w = x->waiters; w; w = w->next)
+            if (w->arg == arg)
+                w->done = NULL;
 }
 
 void fetches_forget(struct fetches *f, void *arg)
 {
     if (f->waiting == 0)
         return;
+    forget_in(f->finishing, arg);
     for (size_t i = 0; i < BUCKETS; i++)
-        for (struct fetch *x = f->buckets[i]; x; x = x->next)
-            for (struct waiter *w = x->waiters; w; w = w->next)
-                if (w->arg == arg)
-                    w->done = NULL;
+        forget_in(f->buckets[i], arg);
 }
 
 /* ---- capsules ---- */

@@ -67,10 +67,12 @@ static int answer(struct etag_request *ctx, request_rec *r, int64_t last_modifie
 
 /* --- files --- */
 
-/* A filter before ETAG_IN may change the bytes: then the file's digest is not the response's. */
+/* A filter before ETAG_IN, or one behind it that we do not know, may change the bytes: then the file's
+ * digest is not the response's. */
 static bool changed_by_filters(const request_rec *r)
 {
-    return !r->output_filters || strcasecmp(r->output_filters->frec->name, ETAG_IN_NAME) != 0;
+    const ap_filter_t *first = r->output_filters;
+    return !first || strcasecmp(first->frec->name, ETAG_IN_NAME) != 0 || !request_filters_known(first->next);
 }
 
 /* Every other handler has declined; these are core's own conditions for serving the file. */
@@ -86,6 +88,7 @@ int etag_early_file(request_rec *r)
     if (!ctx || r->method_number != M_GET || r->status != HTTP_OK || !core_serves(r))
         return DECLINED;
     ctx->file = true;
+    ctx->coded_in = r->content_encoding;
     if (!ctx->hidden)
         request_read_conditionals(r, &ctx->saved);
     if (!conditional(&ctx->saved))
@@ -167,6 +170,7 @@ static int early_from_store(struct etag_request *ctx, request_rec *r)
         etag_verdict(r, "miss", why);
         return DECLINED;
     }
+    ctx->content = request_has_content(r); /* before the handler reads it */
     /* Before anything of the response is generated: what is invalidated from here on voids it. */
     ctx->snapshot = table_snapshot(node_table(ctx->hold));
     if (!ctx->saved.if_none_match && !ctx->saved.if_match)

@@ -85,7 +85,7 @@ static void insert_in(request_rec *r)
     if (r->method_number == M_GET)
         ap_add_output_filter_handle(in_handle, NULL, r, r->connection);
     else if (unsafe_method(r) && ctx->dir->early && ctx->dir->engine == ETAG_ENGINE_ON)
-        ap_add_output_filter_handle(write_handle, NULL, r, r->connection);
+        ap_add_output_filter_handle(write_handle, ctx, r, r->connection);
 }
 
 /* After mod_deflate, mod_brotli and mod_headers have inserted theirs: equal types keep this order. */

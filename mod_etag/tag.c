@@ -25,8 +25,9 @@ static const char *opaque_of(struct etag_request *ctx, request_rec *r, const uin
         /* Equal bytes under two keys must not show as equal: no key, no tag. */
         if (!ctx->keyed)
             ctx->keyed = request_key(r, ctx->dir, &ctx->key);
+        /* No variant: which names select it is not known before the response, and grows with every Vary. */
         if (!ctx->keyed || !digest_sign(secrets[secret], base, span_of(ctx->key.text, ctx->key.n),
-                                        span_str(ctx->variant), raw))
+                                        (struct span){NULL, 0}, raw))
             return NULL;
     }
     char *text = apr_palloc(r->pool, ENTITY_TAG_OURS_LENGTH + 1);

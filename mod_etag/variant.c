@@ -127,18 +127,20 @@ bool variant_has_name(const char *names, const char *name)
     return false;
 }
 
-static bool add_name(apr_array_header_t *list, const char *name)
+static bool add_name(apr_array_header_t *list, const char *name, bool coded)
 {
     if (strcmp(name, "*") == 0 || !*name || *ap_scan_http_token(name))
         return false;
-    /* Codings of one representation are told apart by the tag's suffix. */
-    if (strcmp(name, "accept-encoding") != 0)
+    /* Codings that we make are told apart by the tag's suffix; the tag of a body that arrived coded does
+     * not say in which. */
+    if (coded || strcmp(name, "accept-encoding") != 0)
         APR_ARRAY_PUSH(list, const char *) = name;
     return true;
 }
 
 static bool add_names_of_vary(request_rec *r, apr_array_header_t *list)
 {
+    const struct etag_request *ctx = etag_request(r);
     const char *vary = request_response_header(r, "Vary");
 
     while (vary && *vary) {
@@ -147,7 +149,7 @@ static bool add_names_of_vary(request_rec *r, apr_array_header_t *list)
         char *lower = apr_pstrmemdup(r->pool, name.p, name.n);
 
         ap_str_tolower(lower);
-        if (name.n && !add_name(list, lower))
+        if (name.n && !add_name(list, lower, ctx && ctx->coded_in))
             return false;
         vary += n + (vary[n] == ',');
     }

@@ -8,7 +8,7 @@
 #include "mod_etag/mod_etag.h"
 #include "mod_etag/node.h"
 
-#define FIELDS_MAX 6 /* url and argument for the target, Location, Content-Location */
+#define FIELDS_MAX 8 /* operation and argument for the target, Location, Content-Location, Destination */
 
 /* The target's key without scheme. A Host that the virtual host does not name has no key to learn
  * under, but the write it carries is real: then the site's own name stands in. */
@@ -51,17 +51,31 @@ static bool same_site(request_rec *r, const struct key *of, const char *value, s
     return key_build(out, &parts) == KEY_OK;
 }
 
-static size_t add_url(struct span *fields, size_t n, request_rec *r, const struct key *key)
+static size_t add(struct span *fields, size_t n, request_rec *r, const char *operation, const struct key *key)
 {
     const char *text = apr_pstrmemdup(r->pool, key->text + key->scheme, key->n - key->scheme);
-    fields[n++] = SPAN_LITERAL("url");
+    fields[n++] = span_str(operation);
     fields[n++] = span_str(text);
     return n;
+}
+
+/* RFC 4918 9.6, 9.8, 9.9: these take a collection's members along. Read off the request line, because a
+ * script that redirects internally has r->method overwritten. */
+static bool is_deep(const request_rec *r)
+{
+    static const char *const deep[] = {"DELETE ", "MOVE ", "COPY "};
+    const char *line = request_first(r)->the_request;
+
+    for (size_t i = 0; line && i < sizeof deep / sizeof *deep; i++)
+        if (strncmp(line, deep[i], strlen(deep[i])) == 0)
+            return true;
+    return false;
 }
 
 static void invalidate(struct etag_request *ctx, request_rec *r)
 {
     static const char *const others[] = {"Location", "Content-Location"};
+    const char *operation = is_deep(r) ? "prefix" : "url", *destination;
     struct span fields[FIELDS_MAX];
     struct key key, other;
     size_t n = 0;
@@ -70,12 +84,15 @@ static void invalidate(struct etag_request *ctx, request_rec *r)
         fields[n++] = SPAN_LITERAL("all");
         fields[n++] = SPAN_LITERAL("1");
     } else {
-        n = add_url(fields, n, r, &key);
+        n = add(fields, n, r, operation, &key);
         for (size_t i = 0; i < 2; i++) {
             const char *value = request_response_header(r, others[i]);
             if (value && same_site(r, &key, value, &other))
-                n = add_url(fields, n, r, &other);
+                n = add(fields, n, r, "url", &other);
         }
+        destination = apr_table_get(r->headers_in, "Destination");
+        if (destination && same_site(r, &key, destination, &other))
+            n = add(fields, n, r, operation, &other);
     }
     etag_verdict(r, "write", node_invalidate(r->pool, fields, n, &ctx->budget_ns) ? "invalidated" : "invalidation kept");
 }
@@ -83,11 +100,11 @@ static void invalidate(struct etag_request *ctx, request_rec *r)
 apr_status_t etag_write_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 {
     request_rec *r = f->r;
-    struct etag_request *ctx = etag_request(r);
+    struct etag_request *ctx = f->ctx; /* of the write: an internal redirect may have left r elsewhere */
 
     if (APR_BRIGADE_EMPTY(bb))
         return ap_pass_brigade(f->next, bb);
-    if (ctx && r->status >= 200 && r->status < 400)
+    if (r->status >= 200 && r->status < 400)
         invalidate(ctx, r);
     ap_remove_output_filter(f);
     return ap_pass_brigade(f->next, bb);

@@ -368,7 +368,20 @@ void table_prefetch_record(const struct table *t, struct table_id id)
     }
 }
 
-/* ---- capsule, snapshot, lease ---- */
+/* ---- scopes, capsule, snapshot, lease ---- */
+
+bool table_has_scope(const struct table *t, const struct table_copy *hit, struct span scope)
+{
+    const uint32_t id = (uint32_t)siphash64(t->sipkey, scope.p, scope.n);
+    const uint8_t *scopes = (const uint8_t *)(hit->words + TABLE_HEAD_WORDS);
+    struct table_record r;
+
+    memcpy(&r, hit->words, sizeof r);
+    for (unsigned i = 0; i < r.nscopes; i++)
+        if (memcmp(scopes + i * sizeof id, &id, sizeof id) == 0)
+            return true;
+    return false;
+}
 
 bool table_capsule(const struct table *t, const struct table_copy *hit, char out[CAPSULE_MAX], size_t *n)
 {

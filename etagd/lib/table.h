@@ -145,6 +145,9 @@ void table_prefetch_record(const struct table *t, struct table_id id);
  * TABLE_HIT. The record's value was decoded with entry_decode. */
 enum table_result table_lookup(const struct table *t, struct table_id id, struct table_copy *out);
 
+/* Whether the record of a hit belongs to this scope (scope.h): an invalidation of it would void the record. */
+bool table_has_scope(const struct table *t, const struct table_copy *hit, struct span scope);
+
 /* Copies the header capsule of a hit (at most CAPSULE_MAX bytes). 0 bytes when it has none; false when
  * it is damaged: treat the hit as a miss. */
 bool table_capsule(const struct table *t, const struct table_copy *hit, char out[CAPSULE_MAX], size_t *n);
