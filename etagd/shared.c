@@ -206,8 +206,11 @@ static void on_marker_timer(evutil_socket_t fd, short what, void *arg)
 
 void shared_entered(struct shared *s)
 {
+    bool first = !s->entered;
+
+    s->entered = true;
     fetches_capsules_lost(s->fetches);
-    if (!redis_is_up(s->data))
+    if (first || !redis_is_up(s->data))
         return;
     s->moving = true;
     redis_reconnect(s->data);

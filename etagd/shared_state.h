@@ -21,6 +21,7 @@ struct shared {
     struct fetches *fetches;
     struct script put, names;
     char log_key[160], hosts_key[160];
+    bool entered;         /* an epoch was known before */
     bool moving;          /* the connection is being made anew on purpose */
 
     struct unsent *unsent;
