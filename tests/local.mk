@@ -25,6 +25,7 @@ check_PROGRAMS += \
 	tests/unit/test_entry_text \
 	tests/unit/test_effect \
 	tests/unit/test_unsent \
+	tests/unit/test_fetch \
 	tests/unit/test_store
 endif
 tests_unit_test_entity_tag_CFLAGS = $(TEST_CFLAGS)
@@ -65,6 +66,8 @@ tests_unit_test_effect_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_effect_LDADD = $(TEST_LDADD)
 tests_unit_test_unsent_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_unsent_LDADD = $(TEST_LDADD)
+tests_unit_test_fetch_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_fetch_LDADD = $(TEST_LDADD)
 tests_unit_test_coherence_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_coherence_LDADD = $(TEST_LDADD)
 tests_unit_test_store_CFLAGS = $(TEST_CFLAGS)
