@@ -132,7 +132,8 @@ def test_malformed_upstream_tag_is_replaced(site, backend):
 @pytest.mark.parametrize("name, directive", [("ETag-Version", ""), ("X-Revision", "ETagVersion header:X-Revision\n")])
 def test_version_header(site, backend, name, directive):
     backend.page("/v", PAGE, HTML + [(name, "r42")])
-    site.graceful(f"ETagEngine On\nETagSource version digest\n{directive}ProxyPass / {backend.url}/\n")
+    site.stop()
+    site.start(f"ETagEngine On\nETagSource version digest\n{directive}ProxyPass / {backend.url}/\n")
     tag = version_tag("r42", "text/html")
     first = site.get("/v")
     assert got(first) == (200, tag, PAGE) and first.header(name) is None
@@ -173,7 +174,8 @@ def test_statuses_other_than_200_get_no_tag(site, backend):
 
 def test_body_over_the_limit_streams_untagged(site, backend):
     body = b"x" * 70_000
-    site.graceful(f"ETagEngine On\nETagBufferLimit 64K\nProxyPass / {backend.url}/\n")
+    site.stop()
+    site.start(f"ETagEngine On\nETagBufferLimit 64K\nProxyPass / {backend.url}/\n")
     backend.page("/long", body)
     backend.raw("/chunked", b"HTTP/1.1 200 -\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n",
                 *[chunk(body[i:i + 7000]) for i in range(0, 70_000, 7000)], b"0\r\n\r\n")
@@ -200,7 +202,8 @@ def test_empty_body(site, backend):
 
 def test_detection_only_changes_nothing(site, backend):
     backend.page("/own", PAGE, HTML + [("ETag", '"app"')])
-    site.graceful(f"ETagEngine DetectionOnly\nETagEarly On\nProxyPass / {backend.url}/\n")
+    site.stop()
+    site.start(f"ETagEngine DetectionOnly\nETagEarly On\nProxyPass / {backend.url}/\n")
     for headers in ({}, {"If-None-Match": TAG}):
         assert got(site.get("/p", headers)) == (200, None, PAGE)
     for headers in ({}, {"If-None-Match": '"app"'}):

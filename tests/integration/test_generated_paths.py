@@ -6,6 +6,7 @@ import time
 
 import pytest
 from env import machine
+from env.process import wait_for
 from env.tags import content_tag
 
 PAGE = b"<p>the word is before</p>\n"
@@ -55,6 +56,7 @@ def test_substitute_reloaded_with_another_pattern(new_httpd, etagd, target):
     # The file's own bytes never went out.
     assert got(site.get(target, {"If-None-Match": tag(PAGE)})) == (200, tag(one), one)
     site.graceful(conf("two"))
+    wait_for(lambda: site.get(target).body == two, "the children of before to end")
     assert got(site.get(target, {"If-None-Match": tag(one)})) == (200, tag(two), two)
     assert got(site.get(target, {"If-None-Match": tag(two)})) == (304, tag(two), b"")
 
@@ -74,6 +76,7 @@ def test_server_side_includes(new_httpd, etagd):
     site.add("part.txt", "PART")
     assert got(site.get("/p.shtml", {"If-None-Match": tag(b"one,part")})) == (200, tag(b"one,PART"), b"one,PART")
     site.graceful(conf("two"))
+    wait_for(lambda: site.get("/p.shtml").body == b"two,PART", "the children of before to end")
     assert got(site.get("/p.shtml", {"If-None-Match": tag(b"one,PART")})) == (200, tag(b"two,PART"), b"two,PART")
 
 
