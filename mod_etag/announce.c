@@ -12,7 +12,6 @@
 #include "mod_etag/shared.h"
 
 #define PAIRS_PER_CALL 256 /* etagd takes 1,024 arguments */
-#define PORTS_MAX 6 /* beside the default ones; etagd keeps eight hosts of a name */
 
 APLOG_USE_MODULE(etag);
 
@@ -33,37 +32,35 @@ static void add_pair(const char *alias, const char *host)
     APR_ARRAY_PUSH(names, struct span) = span_str(host);
 }
 
-struct ports {
-    unsigned port[PORTS_MAX];
-    size_t n;
-};
-
-static void add_port(struct ports *ports, unsigned port)
+static void add_port(apr_array_header_t *ports, unsigned port)
 {
-    for (size_t i = 0; i < ports->n; i++)
-        if (ports->port[i] == port)
+    for (int i = 0; i < ports->nelts; i++)
+        if (APR_ARRAY_IDX(ports, i, unsigned) == port)
             return;
-    if (port && port != 80 && port != 443 && ports->n < PORTS_MAX)
-        ports->port[ports->n++] = port;
+    if (port && port != 80 && port != 443)
+        APR_ARRAY_PUSH(ports, unsigned) = port;
 }
 
-/* The ports with which a key of this virtual host may be written. */
-static struct ports ports_of(const server_rec *s)
+/* The ports with which a key of this virtual host may be written, all of them: where they are more than
+ * etagd keeps of a name, it counts every operation with a host as all. */
+static const apr_array_header_t *ports_of(apr_pool_t *p, const server_rec *s)
 {
-    struct ports ports = {.n = 0};
+    apr_array_header_t *ports = apr_array_make(p, 4, sizeof(unsigned));
+    bool any = !s->is_virtual; /* answers on every port: also <VirtualHost *> */
 
-    add_port(&ports, s->port);
-    for (const server_addr_rec *a = s->addrs; a; a = a->next)
-        add_port(&ports, a->host_port);
-    if (!s->is_virtual)
-        for (const ap_listen_rec *l = ap_listeners; l; l = l->next)
-            add_port(&ports, l->bind_addr->port);
+    add_port(ports, s->port);
+    for (const server_addr_rec *a = s->addrs; a; a = a->next) {
+        add_port(ports, a->host_port);
+        any = any || a->host_port == 0;
+    }
+    for (const ap_listen_rec *l = any ? ap_listeners : NULL; l; l = l->next)
+        add_port(ports, l->bind_addr->port);
     return ports;
 }
 
 static void add_name(apr_pool_t *p, const server_rec *s, const char *base, const char *name)
 {
-    const struct ports ports = ports_of(s);
+    const apr_array_header_t *ports = ports_of(p, s);
 
     if (!name)
         return;
@@ -73,8 +70,8 @@ static void add_name(apr_pool_t *p, const server_rec *s, const char *base, const
         return;
     }
     add_pair(name, name);
-    for (size_t i = 0; i < ports.n; i++)
-        add_pair(name, apr_psprintf(p, "%s:%u", name, ports.port[i]));
+    for (int i = 0; i < ports->nelts; i++)
+        add_pair(name, apr_psprintf(p, "%s:%u", name, APR_ARRAY_IDX(ports, i, unsigned)));
 }
 
 void announce_collect(apr_pool_t *p, server_rec *main_server)

@@ -223,3 +223,15 @@ def test_writes_that_take_members_along(site, backend, method, target, destinati
     assert site.request(method, target, {"Destination": destination} if destination else ()).status == 204
     assert forgotten(site, "/c/p")
     assert not forgotten(site, "/other")
+
+
+@pytest.mark.parametrize("addresses", ["*", "*:*"])
+def test_host_typed_without_its_port(site, backend, etagd, addresses):
+    """A virtual host for every port: its pages may be known under any port that is listened on."""
+    site.config = f"<VirtualHost {addresses}>\nServerName shop.example\n{site.config}</VirtualHost>\n"
+    site.start()
+    host = {"Host": f"shop.example:{site.port}"}
+    learn(site, backend, headers=host)
+    backend.page("/p", NEW)
+    xadd(etagd, "url", "shop.example/p")
+    assert forgotten(site, headers=host)
