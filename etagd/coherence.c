@@ -3,8 +3,8 @@
 
 #include <stdlib.h>
 
-#define COUNTS 65536u    /* records whose count is remembered; a power of two */
-#define LEFT_MAX 4096u   /* epochs remembered as left */
+#define COUNTS 65536u /* records whose count is remembered; a power of two */
+#define LEFT_MAX 4096u /* epochs remembered as left */
 
 struct counted {
     struct log_id id;
@@ -75,7 +75,7 @@ static void count(struct coherence *c, struct log_id id, uint64_t n)
         c->first = (c->first + 1) & (COUNTS - 1);
         c->n--;
     }
-    c->counts[(c->first + c->n++) & (COUNTS - 1)] = (struct counted){ id, n };
+    c->counts[(c->first + c->n++) & (COUNTS - 1)] = (struct counted){id, n};
 }
 
 /* Records ever added up to id as far as we know; false when id is older than what is remembered. */

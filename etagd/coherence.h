@@ -47,12 +47,12 @@ struct coherence;
 /* An answer of renew.lua. */
 struct coherence_renewal {
     char epoch[COHERENCE_EPOCH + 1];
-    struct log_id born;       /* the epoch's first record */
-    uint64_t born_added;      /* records ever added to the log, it included */
-    struct log_id last;       /* newest record ever */
-    uint64_t added;           /* records ever added */
-    struct log_id first;      /* oldest record kept; 0-0: none */
-    struct log_id deleted;    /* greatest id ever deleted by name */
+    struct log_id born; /* the epoch's first record */
+    uint64_t born_added; /* records ever added to the log, it included */
+    struct log_id last; /* newest record ever */
+    uint64_t added; /* records ever added */
+    struct log_id first; /* oldest record kept; 0-0: none */
+    struct log_id deleted; /* greatest id ever deleted by name */
 };
 
 struct coherence_events {
@@ -79,7 +79,7 @@ enum coherence_verdict {
     COHERENCE_PENDING, /* the lease comes with the records still missing */
     COHERENCE_LEASED,
     COHERENCE_RESTART, /* another epoch: the tail must start again at coherence_position() */
-    COHERENCE_REFUSED  /* history came back or was made anew: renew again, see coherence_ask */
+    COHERENCE_REFUSED /* history came back or was made anew: renew again, see coherence_ask */
 };
 
 enum coherence_verdict coherence_renewed(struct coherence *c, uint64_t t0_ms, const struct coherence_renewal *r);

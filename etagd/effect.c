@@ -124,5 +124,5 @@ void effect_free(struct effect *e)
 {
     free(e->scopes);
     free(e->text);
-    *e = (struct effect){ 0 };
+    *e = (struct effect){0};
 }

@@ -9,15 +9,15 @@
 #include "etagd/hosts.h"
 
 struct effect {
-    bool all;               /* everything; scopes are then of no account */
-    bool nothing;           /* only remarks: by, why, epoch, ... */
-    bool hosts_changed;     /* a remark "x-hosts": the hash {prefix}:hosts has changed */
-    uint64_t settle_ms;     /* 0: none */
-    size_t widened;         /* operations that were taken for more than they said */
-    const char *reason;     /* static text: why the last of them was, or NULL */
+    bool all; /* everything; scopes are then of no account */
+    bool nothing; /* only remarks: by, why, epoch, ... */
+    bool hosts_changed; /* a remark "x-hosts": the hash {prefix}:hosts has changed */
+    uint64_t settle_ms; /* 0: none */
+    size_t widened; /* operations that were taken for more than they said */
+    const char *reason; /* static text: why the last of them was, or NULL */
     struct span *scopes;
     size_t nscopes;
-    struct span epoch;      /* the argument of a remark "epoch", pointing into the fields */
+    struct span epoch; /* the argument of a remark "epoch", pointing into the fields */
     /* private: storage of scopes, reused from record to record */
     char *text;
     size_t used, size, nslots;

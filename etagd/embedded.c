@@ -77,11 +77,11 @@ static struct record *record_new(const struct span *fields, size_t n)
 
 static struct log_id next_id(const struct embedded *e)
 {
-    struct log_id id = { clock_ns(CLOCK_REALTIME) / 1000000, 0 };
+    struct log_id id = {clock_ns(CLOCK_REALTIME) / 1000000, 0};
 
     if (id.ms > e->last.ms)
         return id;
-    return (struct log_id){ e->last.ms, e->last.seq + 1 };
+    return (struct log_id){e->last.ms, e->last.seq + 1};
 }
 
 struct log_id embedded_add(struct embedded *e, const struct span *fields, size_t n)

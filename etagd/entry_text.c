@@ -65,7 +65,7 @@ static void put_tag(struct out *o, const struct entry *e)
 
 size_t entry_text_write(char *buf, size_t size, const struct entry_text *t)
 {
-    struct out o = { buf, 0, size, false };
+    struct out o = {buf, 0, size, false};
     char id[LOG_ID_TEXT], number[32];
 
     if ((!is_base(t->entry.kind) && t->entry.kind != ENTRY_UPSTREAM && t->entry.kind != ENTRY_NAMES) ||
@@ -234,7 +234,7 @@ static bool read_name(struct span word, struct out *storage, struct entry_text *
 
 bool entry_text_read(struct span text, struct entry_text *out)
 {
-    struct out storage = { out->storage, 0, sizeof out->storage, false };
+    struct out storage = {out->storage, 0, sizeof out->storage, false};
     struct span word;
     uint64_t flags;
 
@@ -243,8 +243,9 @@ bool entry_text_read(struct span text, struct entry_text *out)
         !next_word(&text, &word) || word.n > ENTRY_TEXT_EPOCH || !decode(word, &storage, &out->epoch) ||
         !next_word(&text, &word) || !log_id_parse(word, &out->as_of) || !next_word(&text, &word) ||
         !read_tag(word, &storage, &out->entry) || !next_word(&text, &word) || !log_number_parse(word, &flags) ||
-        flags > (ENTRY_WEAK | ENTRY_ANY_QUERY) || !next_word(&text, &word) || !read_last_modified(word, &out->entry.last_modified) ||
-        !next_word(&text, &word) || !read_capsule(word, &out->capsule))
+        flags > (ENTRY_WEAK | ENTRY_ANY_QUERY) || !next_word(&text, &word) ||
+        !read_last_modified(word, &out->entry.last_modified) || !next_word(&text, &word) ||
+        !read_capsule(word, &out->capsule))
         return false;
     out->entry.flags = (unsigned)flags;
     if (out->entry.kind == ENTRY_NAMES && !entry_text_names_valid(out->entry.tag))
@@ -306,7 +307,7 @@ bool entry_text_names_valid(struct span names)
 
 bool entry_text_names_union(struct span a, struct span b, char *out, size_t size, size_t *n)
 {
-    struct out o = { out, 0, size, false };
+    struct out o = {out, 0, size, false};
     struct span x = next_name(&a), y = next_name(&b);
 
     while (x.n || y.n) {

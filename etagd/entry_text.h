@@ -17,10 +17,10 @@
 #include "etagd/lib/entry.h"
 #include "etagd/log_id.h"
 
-#define ENTRY_TEXT_MAX 16384   /* longest text */
-#define ENTRY_TEXT_NAMES 256   /* most tags, and most groups */
-#define ENTRY_TEXT_EPOCH 64    /* longest epoch */
-#define ENTRY_TEXT_CAPSULE 32  /* characters of a capsule id */
+#define ENTRY_TEXT_MAX 16384 /* longest text */
+#define ENTRY_TEXT_NAMES 256 /* most tags, and most groups */
+#define ENTRY_TEXT_EPOCH 64 /* longest epoch */
+#define ENTRY_TEXT_CAPSULE 32 /* characters of a capsule id */
 
 struct entry_text {
     struct span epoch;

@@ -12,9 +12,9 @@
 #include "etagd/lib/key.h"
 
 #define BUCKETS 1024u
-#define FETCHES_MAX 1024u    /* keys on their way */
+#define FETCHES_MAX 1024u /* keys on their way */
 #define WAITERS_MAX 65536u
-#define CAPSULES 512u        /* kept, by the front of their id */
+#define CAPSULES 512u /* kept, by the front of their id */
 #define CAPSULE_AGAIN_MS 60000u
 #define KEY_ROOM (KEY_SIZE + 128)
 
@@ -114,7 +114,7 @@ static bool add_waiter(struct fetch *x, void (*done)(void *arg, bool known), voi
     w = x->all->waiting < WAITERS_MAX ? malloc(sizeof *w) : NULL;
     if (!w)
         return false;
-    *w = (struct waiter){ x->waiters, done, arg };
+    *w = (struct waiter){x->waiters, done, arg};
     x->waiters = w;
     x->all->waiting++;
     return true;
@@ -204,7 +204,7 @@ bool fetches_share_capsule(struct fetches *f, struct redis *redis, struct span c
     n = capsule_key(f, id, key);
     /* It has to outlive every entry that is stored until it is stored again. */
     snprintf(ttl, sizeof ttl, "%" PRIu64, ttl_ms + 2 * CAPSULE_AGAIN_MS);
-    struct span argv[] = { SPAN_LITERAL("SET"), span_of(key, n), capsule, SPAN_LITERAL("PX"), span_str(ttl) };
+    struct span argv[] = {SPAN_LITERAL("SET"), span_of(key, n), capsule, SPAN_LITERAL("PX"), span_str(ttl)};
     if (!redis_send(redis, 5, argv, NULL, NULL))
         return false;
     c->shared_ms = now;
@@ -267,7 +267,7 @@ static void with_capsule(struct fetch *x, struct span value, const struct entry_
         take(x, text, span_of(c->bytes, c->n));
         return;
     }
-    struct span argv[] = { SPAN_LITERAL("GET"), span_of(key, capsule_key(f, id, key)) };
+    struct span argv[] = {SPAN_LITERAL("GET"), span_of(key, capsule_key(f, id, key))};
     if (!keep_text(x, value) || !redis_send(x->redis, 2, argv, on_capsule, x)) {
         f->stats.failed++;
         finish(x, false);
@@ -339,7 +339,7 @@ void fetches_ask(struct fetches *f, struct redis *redis, struct span key, void (
         return;
     }
     f->stats.asked++;
-    struct span life[] = { SPAN_LITERAL("PTTL"), { name, 0 } }, get[] = { SPAN_LITERAL("GET"), { name, 0 } };
+    struct span life[] = {SPAN_LITERAL("PTTL"), {name, 0}}, get[] = {SPAN_LITERAL("GET"), {name, 0}};
     life[1].n = get[1].n = (size_t)snprintf(name, sizeof name, "%s:e:%.*s", f->prefix, (int)key.n, key.p);
     if (!redis_send(redis, 2, life, on_life, x))
         finish(x, false);

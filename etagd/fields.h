@@ -9,7 +9,7 @@
 
 struct fields {
     size_t bytes; /* of the allocation */
-    size_t n;     /* spans: twice the pairs */
+    size_t n; /* spans: twice the pairs */
     struct span at[];
 };
 

@@ -13,14 +13,14 @@
 #include "etagd/lua.h"
 #include "etagd/script.h"
 
-#define BLOCK_MS 1000u          /* how long the server holds a read of the log back */
-#define BATCH 1000u             /* records of one read */
-#define FIELDS_MAX 4096u        /* of one record; more is everything */
-#define PACE_RECORDS 200u       /* above so many records a second ... */
-#define PACE_MS 5u              /* ... reads are gathered, which costs the server less */
+#define BLOCK_MS 1000u /* how long the server holds a read of the log back */
+#define BATCH 1000u /* records of one read */
+#define FIELDS_MAX 4096u /* of one record; more is everything */
+#define PACE_RECORDS 200u /* above so many records a second ... */
+#define PACE_MS 5u /* ... reads are gathered, which costs the server less */
 #define CONNECT_MS 2000u
-#define RECHECK_MS 200u         /* after an answer that the tail cannot go on from */
-#define ERROR_LINE_MS 5000u     /* between lines about the same outage */
+#define RECHECK_MS 200u /* after an answer that the tail cannot go on from */
+#define ERROR_LINE_MS 5000u /* between lines about the same outage */
 
 struct follower {
     const struct conf *conf;
@@ -36,13 +36,13 @@ struct follower {
     uint64_t renew_t0;
 
     struct redis *tail;
-    struct event *pace_timer;    /* the next read */
+    struct event *pace_timer; /* the next read */
     struct event *recheck_timer; /* the next look at the epoch */
     bool reading, restarting;
-    struct coherence_mark mark;  /* of the read in flight */
+    struct coherence_mark mark; /* of the read in flight */
     uint64_t second_ms, second_records;
 
-    bool held;                   /* as last logged */
+    bool held; /* as last logged */
     uint64_t logged_ms;
     char logged[256];
     uint64_t renewals, refusals;
@@ -172,10 +172,12 @@ void follower_renew(struct follower *f)
     coherence_ask(f->coherence, &known, &end);
     snprintf(horizon, sizeof horizon, "%" PRIu64, f->conf->horizon_ms);
     snprintf(length, sizeof length, "%" PRIu64, f->conf->log_max);
-    struct span args[] = { span_str(f->epoch_key), span_str(f->log_key), span_str(f->nodes_key), node,
-                           span_str(applied), known.n ? known : SPAN_LITERAL("-"), span_str(fresh),
-                           end ? SPAN_LITERAL("1") : SPAN_LITERAL("0"), span_str(horizon), span_str(length),
-                           SPAN_LITERAL("etagd") };
+    struct span args[] = {span_str(f->epoch_key), span_str(f->log_key),
+                          span_str(f->nodes_key), node,
+                          span_str(applied),      known.n ? known : SPAN_LITERAL("-"),
+                          span_str(fresh),        end ? SPAN_LITERAL("1") : SPAN_LITERAL("0"),
+                          span_str(horizon),      span_str(length),
+                          SPAN_LITERAL("etagd")};
     f->renew_t0 = clock_boot_ms(); /* before the send: a late answer shortens the lease */
     f->renewing = script_call(&f->renew, f->lease, 3, sizeof args / sizeof args[0], args, on_renewed, f);
 }
@@ -210,7 +212,7 @@ static void check_epoch(struct follower *f);
 
 static void recheck(struct follower *f)
 {
-    struct timeval pause = { 0, RECHECK_MS * 1000 };
+    struct timeval pause = {0, RECHECK_MS * 1000};
 
     event_add(f->recheck_timer, &pause);
 }
@@ -239,7 +241,7 @@ static void restart_tail(struct follower *f)
 
 static void on_record(struct follower *f, uint64_t generation, const struct redis_reply *record)
 {
-    static const struct span everything[] = { { "all", 3 }, { "1", 1 } };
+    static const struct span everything[] = {{"all", 3}, {"1", 1}};
     const struct redis_reply *list = redis_at(record, 1);
     struct span fields[FIELDS_MAX];
     size_t n = redis_count(list);
@@ -283,7 +285,7 @@ static void on_log(void *arg, const struct redis_reply *reply)
 {
     struct follower *f = arg;
     uint64_t generation = f->mark.generation;
-    struct timeval pause = { 0, PACE_MS * 1000 };
+    struct timeval pause = {0, PACE_MS * 1000};
     const struct redis_reply *records = redis_at(redis_at(reply, 0), 1);
     size_t n = redis_count(records);
 
@@ -322,9 +324,8 @@ static void read_log(struct follower *f)
     snprintf(batch, sizeof batch, "%u", BATCH);
     coherence_mark(f->coherence, &f->mark);
     log_id_format(coherence_position(f->coherence), from);
-    struct span argv[] = { SPAN_LITERAL("XREAD"), SPAN_LITERAL("BLOCK"), span_str(block),
-                           SPAN_LITERAL("COUNT"), span_str(batch), SPAN_LITERAL("STREAMS"),
-                           span_str(f->log_key), span_str(from) };
+    struct span argv[] = {SPAN_LITERAL("XREAD"), SPAN_LITERAL("BLOCK"),   span_str(block),      SPAN_LITERAL("COUNT"),
+                          span_str(batch),       SPAN_LITERAL("STREAMS"), span_str(f->log_key), span_str(from)};
     f->reading = redis_send(f->tail, sizeof argv / sizeof argv[0], argv, on_log, f);
 }
 
@@ -350,7 +351,7 @@ static void on_epoch(void *arg, const struct redis_reply *reply)
 /* Ids only mean something together with the epoch that the lease connection sees. */
 static void check_epoch(struct follower *f)
 {
-    struct span argv[] = { SPAN_LITERAL("HGET"), span_str(f->epoch_key), SPAN_LITERAL("id") };
+    struct span argv[] = {SPAN_LITERAL("HGET"), span_str(f->epoch_key), SPAN_LITERAL("id")};
 
     redis_send(f->tail, 3, argv, on_epoch, f);
 }
@@ -453,7 +454,7 @@ static struct redis *connect_as(struct follower *f, const char *role, unsigned r
 void follower_start(struct follower *f)
 {
     uint64_t period = f->conf->lease_ms / 5;
-    struct timeval every = { (time_t)(period / 1000), (suseconds_t)(period % 1000 * 1000) };
+    struct timeval every = {(time_t)(period / 1000), (suseconds_t)(period % 1000 * 1000)};
 
     if (f->lease)
         return;

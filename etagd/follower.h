@@ -29,7 +29,7 @@ const struct coherence *follower_coherence(const struct follower *f);
 struct follower_stats {
     const char *state; /* "waiting", "held", "lapsed" */
     uint64_t renewals, refusals;
-    char error[256];   /* the newest, empty while the lease is held */
+    char error[256]; /* the newest, empty while the lease is held */
 };
 void follower_stats(const struct follower *f, struct follower_stats *out);
 

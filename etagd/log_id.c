@@ -61,6 +61,6 @@ uint64_t log_id_pack_down(struct log_id as_of)
 struct log_id log_id_unpack(uint64_t packed)
 {
     if (packed == UINT64_MAX)
-        return (struct log_id){ UINT64_MAX, UINT64_MAX };
-    return (struct log_id){ packed >> SEQ_BITS, packed & SEQ_MAX };
+        return (struct log_id){UINT64_MAX, UINT64_MAX};
+    return (struct log_id){packed >> SEQ_BITS, packed & SEQ_MAX};
 }

@@ -17,7 +17,7 @@ struct map_entry {
 };
 
 struct positions {
-    uint64_t *newest;  /* packed ids, rounded up */
+    uint64_t *newest; /* packed ids, rounded up */
     uint64_t newest_all;
     uint64_t *pending; /* serials */
     uint64_t pending_all, acknowledged;
@@ -66,7 +66,7 @@ void positions_flush(struct positions *p, uint64_t seq, struct log_id id)
 {
     p->first = 0;
     p->count = 1;
-    p->map[0] = (struct map_entry){ .seq = seq, .id = id };
+    p->map[0] = (struct map_entry){.seq = seq, .id = id};
 }
 
 void positions_record(struct positions *p, uint64_t seq, struct log_id id, uint64_t visible_ns)
@@ -83,7 +83,7 @@ void positions_record(struct positions *p, uint64_t seq, struct log_id id, uint6
         p->count--;
     }
     p->map[(p->first + p->count++) & (MAP_SIZE - 1)] =
-        (struct map_entry){ .seq = seq, .id = id, .visible_ns = visible_ns };
+        (struct map_entry){.seq = seq, .id = id, .visible_ns = visible_ns};
 }
 
 bool positions_as_of(const struct positions *p, uint64_t seq, struct log_id *out)

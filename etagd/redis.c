@@ -79,7 +79,7 @@ bool redis_is_fault(const struct redis_reply *r, const char *code)
 /* ---- the queue ---- */
 
 bool redis_push(struct redis *r, size_t argc, const struct span *argv,
-                 void (*reply)(void *arg, const struct redis_reply *reply), void *arg)
+                void (*reply)(void *arg, const struct redis_reply *reply), void *arg)
 {
     struct command *c;
     const char **texts;

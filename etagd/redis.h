@@ -31,20 +31,20 @@ enum redis_kind {
 
 /* A reply lives during its callback. All of these take NULL, the lost reply. */
 enum redis_kind redis_kind(const struct redis_reply *r);
-struct span redis_text(const struct redis_reply *r);    /* of a text, status or fault, else empty */
-long long redis_number(const struct redis_reply *r);    /* of a number, else 0 */
-size_t redis_count(const struct redis_reply *r);        /* of a list, else 0 */
+struct span redis_text(const struct redis_reply *r); /* of a text, status or fault, else empty */
+long long redis_number(const struct redis_reply *r); /* of a number, else 0 */
+size_t redis_count(const struct redis_reply *r); /* of a list, else 0 */
 const struct redis_reply *redis_at(const struct redis_reply *r, size_t i); /* NULL: no such element */
 bool redis_is_fault(const struct redis_reply *r, const char *code);
 
 struct redis_options {
     const struct redis_url *url; /* copied */
-    const char *user;            /* NULL: the URL's; copied */
-    const char *password_file;   /* NULL: none; read at every connect, so that it can be changed; copied */
-    const char *name;            /* CLIENT SETNAME; copied */
-    unsigned connect_ms;         /* until up */
-    unsigned reply_ms;           /* for the oldest command in flight; then the connection is given up */
-    size_t queue_max;            /* commands in flight */
+    const char *user; /* NULL: the URL's; copied */
+    const char *password_file; /* NULL: none; read at every connect, so that it can be changed; copied */
+    const char *name; /* CLIENT SETNAME; copied */
+    unsigned connect_ms; /* until up */
+    unsigned reply_ms; /* for the oldest command in flight; then the connection is given up */
+    size_t queue_max; /* commands in flight */
     void (*up)(void *arg);
     void (*down)(void *arg, const char *why); /* also when connecting failed */
     void *arg;

@@ -20,7 +20,7 @@
 
 void redis_arm(struct redis *r, uint64_t ms)
 {
-    struct timeval after = { (time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000) };
+    struct timeval after = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
 
     event_add(r->timer, &after);
 }
@@ -68,7 +68,7 @@ static void leave(struct redis *r)
 
 void redis_reconnect(struct redis *r)
 {
-    struct timeval now = { 0, 0 };
+    struct timeval now = {0, 0};
 
     if (r->stage == STAGE_DOWN)
         return; /* it is on its way */
@@ -128,7 +128,7 @@ static void greet(struct redis *r)
 {
     char password[512], database[16];
     const char *user = r->user ? r->user : r->url.user;
-    struct span auth[3] = { SPAN_LITERAL("AUTH") }, select[2], name[3], ping = SPAN_LITERAL("PING");
+    struct span auth[3] = {SPAN_LITERAL("AUTH")}, select[2], name[3], ping = SPAN_LITERAL("PING");
     size_t n = 1;
 
     r->stage = STAGE_GREETING;
@@ -186,9 +186,9 @@ static void on_event(struct bufferevent *bev, short what, void *arg)
     } else {
         redis_url_text(&r->url, where, sizeof where);
         snprintf(why, sizeof why, "%s: %s", where,
-                 dns                   ? evutil_gai_strerror(dns)
+                 dns                    ? evutil_gai_strerror(dns)
                  : what & BEV_EVENT_EOF ? "the server closed the connection"
-                                       : evutil_socket_error_to_string(error));
+                                        : evutil_socket_error_to_string(error));
         redis_fail(r, why);
     }
     leave(r);
@@ -209,7 +209,7 @@ static int family(struct redis *r)
 
 static bool open_transport(struct redis *r)
 {
-    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
 
     r->bev = bufferevent_socket_new(r->base, -1, BEV_OPT_CLOSE_ON_FREE);
     if (!r->bev || !redis_reader_open(r))
@@ -270,7 +270,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 struct redis *redis_new(struct event_base *base, const struct redis_options *options)
 {
     struct redis *r = calloc(1, sizeof *r);
-    struct timeval now = { 0, 0 };
+    struct timeval now = {0, 0};
 
     if (!r)
         return NULL;
@@ -316,18 +316,18 @@ bool redis_is_up(const struct redis *r)
 static const struct {
     const char *code, *remedy;
 } remedies[] = {
-    { "WRONGPASS", "check RedisUser and RedisPasswordFile against the server's ACL" },
-    { "NOAUTH", "the server wants a password: put it in a file and name it with RedisPasswordFile" },
-    { "ERR AUTH", "the server has no password set, or wants none for this user: check RedisPasswordFile" },
-    { "NOPERM", "the user's ACL lacks this command or key: see conf/redis/etagd.conf" },
-    { "WRONGTYPE", "something else uses this key: DEL it, or choose another KeyPrefix" },
-    { "READONLY", "this server is a replica: name the master in the Redis URL" },
-    { "OOM", "the server is out of memory: raise maxmemory, and set maxmemory-policy volatile-lru" },
-    { "MISCONF", "the server cannot write to its disk: look into its log" },
-    { "LOADING", "the server is still loading its data: wait" },
-    { "MASTERDOWN", "this server is a replica without its master: name the master in the Redis URL" },
-    { "MOVED", "this is a Redis Cluster, which this build does not speak to: name a single server" },
-    { "ERR unknown command", "Redis 7.0 or newer, or Valkey, is needed" },
+    {"WRONGPASS", "check RedisUser and RedisPasswordFile against the server's ACL"},
+    {"NOAUTH", "the server wants a password: put it in a file and name it with RedisPasswordFile"},
+    {"ERR AUTH", "the server has no password set, or wants none for this user: check RedisPasswordFile"},
+    {"NOPERM", "the user's ACL lacks this command or key: see conf/redis/etagd.conf"},
+    {"WRONGTYPE", "something else uses this key: DEL it, or choose another KeyPrefix"},
+    {"READONLY", "this server is a replica: name the master in the Redis URL"},
+    {"OOM", "the server is out of memory: raise maxmemory, and set maxmemory-policy volatile-lru"},
+    {"MISCONF", "the server cannot write to its disk: look into its log"},
+    {"LOADING", "the server is still loading its data: wait"},
+    {"MASTERDOWN", "this server is a replica without its master: name the master in the Redis URL"},
+    {"MOVED", "this is a Redis Cluster, which this build does not speak to: name a single server"},
+    {"ERR unknown command", "Redis 7.0 or newer, or Valkey, is needed"},
 };
 
 void redis_explain(struct span fault, const char *key, char *out, size_t size)

@@ -29,7 +29,7 @@ struct redis {
     struct event *timer; /* connecting: its end; up: the oldest command's; down: the next attempt */
     unsigned pause_ms;
     bool try_ipv6;
-    bool give_up;        /* decided inside a callback, done when it has returned */
+    bool give_up; /* decided inside a callback, done when it has returned */
     char why[256];
 };
 

@@ -46,8 +46,8 @@ static bool parse_unix(struct span rest, struct redis_url *out, const char **why
 {
     struct span path = rest, query;
 
-    if (split(rest, '?', &path, &query) &&
-        (!span_starts(query, SPAN_LITERAL("db=")) || !take_number(span_of(query.p + 3, query.n - 3), 65535, &out->database))) {
+    if (split(rest, '?', &path, &query) && (!span_starts(query, SPAN_LITERAL("db=")) ||
+                                            !take_number(span_of(query.p + 3, query.n - 3), 65535, &out->database))) {
         *why = "after the socket's path only ?db=NUMBER is understood";
         return false;
     }

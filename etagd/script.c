@@ -18,7 +18,7 @@ bool script_init(struct script *s, const char *body)
 
 bool script_load(const struct script *s, struct redis *redis)
 {
-    struct span argv[3] = { SPAN_LITERAL("SCRIPT"), SPAN_LITERAL("LOAD"), span_str(s->body) };
+    struct span argv[3] = {SPAN_LITERAL("SCRIPT"), SPAN_LITERAL("LOAD"), span_str(s->body)};
 
     return redis_send(redis, 3, argv, NULL, NULL);
 }
@@ -26,7 +26,7 @@ bool script_load(const struct script *s, struct redis *redis)
 bool script_call(const struct script *s, struct redis *redis, size_t nkeys, size_t n, const struct span *args,
                  void (*reply)(void *arg, const struct redis_reply *reply), void *arg)
 {
-    struct span argv[3 + SCRIPT_ARGS] = { SPAN_LITERAL("EVALSHA"), span_str(s->sha) };
+    struct span argv[3 + SCRIPT_ARGS] = {SPAN_LITERAL("EVALSHA"), span_str(s->sha)};
     char keys[24];
 
     if (n > SCRIPT_ARGS)

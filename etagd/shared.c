@@ -15,9 +15,9 @@
 #define CONNECT_MS 2000u
 #define REPLY_MS 2000u
 #define QUEUE_MAX 8192u
-#define PUTS_MAX 4096u    /* in flight above which entries are not shared: the rest is for what must go */
+#define PUTS_MAX 4096u /* in flight above which entries are not shared: the rest is for what must go */
 #define UNSENT_MAX 4096u
-#define LOAD_MS 1000u    /* at least between loading the scripts */
+#define LOAD_MS 1000u /* at least between loading the scripts */
 
 /* ---- entries ---- */
 
@@ -105,8 +105,9 @@ void shared_put(struct shared *s, struct span key, struct entry_text *text, stru
     }
     log_id_format(text->as_of, as_of);
     snprintf(ttl, sizeof ttl, "%" PRIu64, ttl_ms);
-    struct span args[] = { span_of(name, n), span_of(value, length), span_str(epoch), span_str(as_of),
-                           fourth_word(span_of(value, length)), span_str(ttl) };
+    struct span args[] = {
+        span_of(name, n), span_of(value, length), span_str(epoch), span_str(as_of), fourth_word(span_of(value, length)),
+        span_str(ttl)};
     if (!script_call(&s->put, s->data, 1, 6, args, on_put, s))
         s->stats.puts_dropped++;
 }
@@ -141,13 +142,14 @@ void shared_names(struct shared *s, struct span key, struct log_id as_of, struct
 
     if (!call)
         return;
-    *call = (struct names_call){ s, ttl_ms, key.n };
+    *call = (struct names_call){s, ttl_ms, key.n};
     memcpy(call->key, key.p, key.n);
     log_id_format(as_of, position);
     log_id_format(valid_since, since);
     snprintf(ttl, sizeof ttl, "%" PRIu64, ttl_ms);
-    struct span args[] = { span_of(name, n), span_str(coherence_epoch(follower_coherence(s->follower))),
-                           span_str(position), names, span_str(since), span_str(ttl) };
+    struct span args[] = {span_of(name, n),   span_str(coherence_epoch(follower_coherence(s->follower))),
+                          span_str(position), names,
+                          span_str(since),    span_str(ttl)};
     if (script_call(&s->names, s->data, 1, 6, args, on_names, call))
         return;
     s->stats.puts_dropped++;

@@ -20,7 +20,7 @@ void shared_report(struct shared *s, const struct redis_reply *reply, const char
 
 static void retry_later(struct shared *s)
 {
-    struct timeval pause = { RETRY_MS / 1000, 0 };
+    struct timeval pause = {RETRY_MS / 1000, 0};
 
     if (!event_pending(s->retry_timer, EV_TIMEOUT, NULL))
         event_add(s->retry_timer, &pause);
@@ -48,7 +48,7 @@ static void on_append_refused(struct shared *s, const struct redis_reply *reply)
 static void on_append(void *arg, const struct redis_reply *reply)
 {
     struct shared *s = arg;
-    struct timeval second = { 1, 0 };
+    struct timeval second = {1, 0};
     struct fields *fields;
     struct log_id id;
     uint64_t serial;
@@ -141,7 +141,7 @@ struct announcement {
 static void announce(void *arg, struct span alias, struct span value)
 {
     struct announcement *a = arg;
-    struct span argv[] = { SPAN_LITERAL("HSET"), span_str(a->shared->hosts_key), alias, value };
+    struct span argv[] = {SPAN_LITERAL("HSET"), span_str(a->shared->hosts_key), alias, value};
 
     redis_send(a->shared->data, 4, argv, NULL, NULL);
     a->n++;
@@ -150,9 +150,10 @@ static void announce(void *arg, struct span alias, struct span value)
 /* Every node reads the hash again when this remark comes by. */
 static void announce_missing(struct shared *s)
 {
-    struct announcement a = { s, 0 };
-    struct span argv[] = { SPAN_LITERAL("XADD"), span_str(s->log_key), SPAN_LITERAL("*"), SPAN_LITERAL("x-hosts"),
-                           SPAN_LITERAL("changed"), SPAN_LITERAL("by"), span_str(s->conf->node) };
+    struct announcement a = {s, 0};
+    struct span argv[] = {SPAN_LITERAL("XADD"),    span_str(s->log_key),    SPAN_LITERAL("*"),
+                          SPAN_LITERAL("x-hosts"), SPAN_LITERAL("changed"), SPAN_LITERAL("by"),
+                          span_str(s->conf->node)};
 
     hosts_missing(s->hosts, announce, &a);
     if (a.n)
@@ -185,7 +186,7 @@ static void on_hosts(void *arg, const struct redis_reply *reply)
 
 static void read_hosts(struct shared *s)
 {
-    struct span argv[] = { SPAN_LITERAL("HGETALL"), span_str(s->hosts_key) };
+    struct span argv[] = {SPAN_LITERAL("HGETALL"), span_str(s->hosts_key)};
 
     s->hosts_again = s->hosts_reading;
     if (!s->hosts_reading)
@@ -229,7 +230,7 @@ void shared_log_retry(struct shared *s)
 
 void shared_log_recover(struct shared *s)
 {
-    static const struct span everything[] = { { "all", 3 }, { "1", 1 }, { "why", 3 }, { "unsent-at-restart", 17 } };
+    static const struct span everything[] = {{"all", 3}, {"1", 1}, {"why", 3}, {"unsent-at-restart", 17}};
 
     if (!unsent_found(s->unsent))
         return;

@@ -21,17 +21,17 @@ struct shared {
     struct fetches *fetches;
     struct script put, names;
     char log_key[160], hosts_key[160];
-    bool entered;         /* an epoch was known before */
-    bool moving;          /* the connection is being made anew on purpose */
+    bool entered; /* an epoch was known before */
+    bool moving; /* the connection is being made anew on purpose */
 
     struct unsent *unsent;
-    size_t appending;     /* records in flight */
-    bool append_failed;   /* one of them was refused: all are sent again, in order */
-    uint64_t restart;     /* serial that must be in the log before the first lease, 0: none */
+    size_t appending; /* records in flight */
+    bool append_failed; /* one of them was refused: all are sent again, in order */
+    uint64_t restart; /* serial that must be in the log before the first lease, 0: none */
     struct event *retry_timer, *marker_timer;
 
     bool hosts_known, hosts_reading, hosts_again;
-    uint64_t script_ms;   /* last time the scripts were loaded */
+    uint64_t script_ms; /* last time the scripts were loaded */
     char error[256];
     struct shared_stats stats;
 };

@@ -33,7 +33,7 @@ static void report_widened(struct store *s, const struct span *fields, size_t n,
 
 static void arm_settle_timer(struct store *s, uint64_t ms)
 {
-    struct timeval after = { (time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000) };
+    struct timeval after = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
 
     event_add(s->settle_timer, &after);
 }
@@ -176,7 +176,7 @@ static void on_lease_timer(evutil_socket_t fd, short what, void *arg)
 static bool start_embedded(struct store *s, struct event_base *base, const char **why)
 {
     uint64_t period = s->conf->lease_ms / 5;
-    struct timeval every = { (time_t)(period / 1000), (suseconds_t)(period % 1000 * 1000) };
+    struct timeval every = {(time_t)(period / 1000), (suseconds_t)(period % 1000 * 1000)};
     unsigned char id[16];
 
     *why = "out of memory";
@@ -190,7 +190,7 @@ static bool start_embedded(struct store *s, struct event_base *base, const char 
     }
     for (size_t i = 0; i < sizeof id; i++)
         snprintf(s->embedded_epoch + 2 * i, 3, "%02x", id[i]);
-    on_entered(s, (struct log_id){ 0, 0 });
+    on_entered(s, (struct log_id){0, 0});
     on_lease_timer(-1, 0, s);
     return true;
 }
@@ -198,7 +198,7 @@ static bool start_embedded(struct store *s, struct event_base *base, const char 
 static bool start_shared(struct store *s, struct event_base *base, const char **why)
 {
     struct shared_events events = {
-        .log = { .entered = on_entered, .missed = on_missed, .record = on_record, .lease = on_lease, .arg = s },
+        .log = {.entered = on_entered, .missed = on_missed, .record = on_record, .lease = on_lease, .arg = s},
         .entry = store_take_entry,
         .hosts = on_hosts,
         .appended = on_appended,
@@ -214,7 +214,7 @@ static bool start_shared(struct store *s, struct event_base *base, const char **
 
 struct store *store_new(struct event_base *base, const struct conf *conf, const char **why)
 {
-    struct writer_size size = { .bytes = conf->table_bytes };
+    struct writer_size size = {.bytes = conf->table_bytes};
     struct store *s = calloc(1, sizeof *s);
 
     *why = "out of memory";

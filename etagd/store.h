@@ -30,8 +30,8 @@ enum store_result { STORE_OK, STORE_STALE, STORE_NAMES, STORE_BAD };
 struct store_put {
     uint64_t generation, seq;
     struct span key, variant; /* variant without "#" */
-    struct span names;        /* this response's names, lower case, sorted, "," */
-    uint64_t ttl_ms;          /* 0: the configured default */
+    struct span names; /* this response's names, lower case, sorted, "," */
+    uint64_t ttl_ms; /* 0: the configured default */
     struct span value, capsule;
     const struct span *tags, *groups;
     size_t ntags, ngroups;

@@ -46,7 +46,7 @@ static void id(const struct section *to, const char *name, struct log_id value)
 static void store_section(const struct store *s, struct section to)
 {
     const struct store_counts *c = &s->counts;
-    struct shared_stats shared = { 0 };
+    struct shared_stats shared = {0};
 
     to.name = "Store";
     text(&to, "mode", s->embedded ? "embedded" : "redis");
@@ -151,7 +151,7 @@ static void lease_section(const struct store *s, struct section to)
 void store_info(struct store *s, void (*line)(void *arg, const char *section, const char *name, const char *value),
                 void *arg)
 {
-    struct section to = { line, arg, NULL };
+    struct section to = {line, arg, NULL};
 
     store_section(s, to);
     table_section(s, to);
@@ -238,7 +238,7 @@ bool store_describe(struct store *s, struct span key, void (*line)(void *arg, co
                     void *arg)
 {
     const struct table *t = writer_table(s->writer);
-    struct description to = { line, arg };
+    struct description to = {line, arg};
     struct table_copy copy;
     enum table_result result = table_lookup(t, table_identify(t, key), &copy);
 

@@ -145,7 +145,7 @@ static bool known_names(const struct store *s, struct span key, struct table_cop
 static bool insert_names(struct store *s, struct span key, uint64_t seq, struct span names, uint64_t ttl_ms,
                          const struct scope_list *scopes)
 {
-    struct entry entry = { .kind = ENTRY_NAMES, .last_modified = ENTRY_UNDATED, .tag = names };
+    struct entry entry = {.kind = ENTRY_NAMES, .last_modified = ENTRY_UNDATED, .tag = names};
     uint8_t value[ENTRY_SIZE];
     struct writer_put put = {
         .key = key,
@@ -216,7 +216,7 @@ static enum store_result learn(struct store *s, const struct store_put *put, con
     uint64_t ttl_ms = put->ttl_ms ? put->ttl_ms : s->conf->tag_ttl_ms;
     struct scope_list scopes;
     char key[KEY_SIZE];
-    struct writer_put w = { .key = join(key, put->key, put->variant), .seq = put->seq, .value = put->value };
+    struct writer_put w = {.key = join(key, put->key, put->variant), .seq = put->seq, .value = put->value};
 
     if (ttl_ms > store_longest_ms(s))
         ttl_ms = store_longest_ms(s);
@@ -278,9 +278,7 @@ enum store_result store_put(struct store *s, const struct store_put *put, struct
 
 bool store_put_file(struct store *s, struct span identity, const uint8_t digest[32])
 {
-    struct entry entry = { .kind = ENTRY_FILE,
-                           .last_modified = ENTRY_UNDATED,
-                           .tag = span_of((const char *)digest, 32) };
+    struct entry entry = {.kind = ENTRY_FILE, .last_modified = ENTRY_UNDATED, .tag = span_of((const char *)digest, 32)};
     uint8_t value[ENTRY_SIZE];
     struct writer_put put = {
         .key = identity,
@@ -335,7 +333,7 @@ bool store_take_entry(void *arg, struct span key, const struct entry_text *text,
     struct store *s = arg;
     struct scope_list scopes;
     uint8_t value[ENTRY_SIZE];
-    struct writer_put put = { .key = key, .seq = writer_seq(s->writer), .capsule = capsule };
+    struct writer_put put = {.key = key, .seq = writer_seq(s->writer), .capsule = capsule};
     bool is_variant = memchr(key.p, '#', key.n) != NULL;
 
     if (ttl_ms > store_longest_ms(s))

@@ -16,14 +16,14 @@ struct event;
 /* Why a put or a fetched entry was refused; store_info names them. */
 enum refusal {
     REFUSED_GENERATION, /* of another table */
-    REFUSED_LEASE,      /* there is no lease */
-    REFUSED_OLD,        /* its snapshot is older than the map of positions */
-    REFUSED_SETTLE,     /* begun too soon after a record that said settle */
-    REFUSED_COVERED,    /* something newer covers it */
-    REFUSED_LONG,       /* the record or its capsule does not fit */
-    REFUSED_FORM,       /* fetched: malformed, or its life is nearly over */
-    REFUSED_EPOCH,      /* fetched: of another epoch */
-    REFUSED_FLOOR,      /* fetched: from before the floor */
+    REFUSED_LEASE, /* there is no lease */
+    REFUSED_OLD, /* its snapshot is older than the map of positions */
+    REFUSED_SETTLE, /* begun too soon after a record that said settle */
+    REFUSED_COVERED, /* something newer covers it */
+    REFUSED_LONG, /* the record or its capsule does not fit */
+    REFUSED_FORM, /* fetched: malformed, or its life is nearly over */
+    REFUSED_EPOCH, /* fetched: of another epoch */
+    REFUSED_FLOOR, /* fetched: from before the floor */
     REFUSALS
 };
 
@@ -55,9 +55,9 @@ struct store {
     uint64_t warned_ms; /* last line about operations that were widened */
     char last_operation[200];
     struct store_counts counts;
-    char names[ENTRY_TAG_MAX];          /* what store_put hands out */
-    struct entry_text text;             /* scratch: large */
-    char url[400];                      /* of Redis, for people */
+    char names[ENTRY_TAG_MAX]; /* what store_put hands out */
+    struct entry_text text; /* scratch: large */
+    char url[400]; /* of Redis, for people */
 };
 
 /* The scopes of a record, in storage of their own. */

@@ -22,14 +22,14 @@ struct unsent {
     size_t max;
     char *marker;
     bool found, marked;
-    struct record *oldest;         /* sent records first */
-    struct record **waiting;       /* where the first record not sent hangs */
+    struct record *oldest; /* sent records first */
+    struct record **waiting; /* where the first record not sent hangs */
     struct record **end;
     size_t count, nwaiting;
     uint64_t serial, widened;
 };
 
-static const struct span everything[] = { { "all", 3 }, { "1", 1 }, { "why", 3 }, { "too many to send one by one", 27 } };
+static const struct span everything[] = {{"all", 3}, {"1", 1}, {"why", 3}, {"too many to send one by one", 27}};
 
 struct unsent *unsent_new(size_t max, const char *marker)
 {

@@ -16,15 +16,26 @@
 
 static struct log_id id(uint64_t ms, uint64_t seq)
 {
-    return (struct log_id){ ms, seq };
+    return (struct log_id){ms, seq};
 }
 
 /* ---- ids ---- */
 
 static void ids_are_read_strictly(void **state)
 {
-    static const char *const bad[] = { "", "-", "1", "1-", "-1", "1-2-3", " 1-2", "1-2 ", "1-+2", "0x1-2", "1--2",
-                                       "18446744073709551616-0", "0-18446744073709551616" };
+    static const char *const bad[] = {"",
+                                      "-",
+                                      "1",
+                                      "1-",
+                                      "-1",
+                                      "1-2-3",
+                                      " 1-2",
+                                      "1-2 ",
+                                      "1-+2",
+                                      "0x1-2",
+                                      "1--2",
+                                      "18446744073709551616-0",
+                                      "0-18446744073709551616"};
     struct log_id out;
     char text[LOG_ID_TEXT];
 
@@ -40,9 +51,16 @@ static void ids_are_read_strictly(void **state)
 /* Whatever two ids: if the record is newer than the as-of position, packing never hides it. */
 static void packing_never_hides_a_newer_record(void **state)
 {
-    static const uint64_t ms[] = { 0, 1, 2, 1795310948748, UINT64_C(0xfffffffffff) - 1, UINT64_C(0xfffffffffff),
-                                   UINT64_C(0x100000000000), UINT64_MAX - 1, UINT64_MAX };
-    static const uint64_t seq[] = { 0, 1, 0xffffe, 0xfffff, 0x100000, 0x100001, UINT64_MAX };
+    static const uint64_t ms[] = {0,
+                                  1,
+                                  2,
+                                  1795310948748,
+                                  UINT64_C(0xfffffffffff) - 1,
+                                  UINT64_C(0xfffffffffff),
+                                  UINT64_C(0x100000000000),
+                                  UINT64_MAX - 1,
+                                  UINT64_MAX};
+    static const uint64_t seq[] = {0, 1, 0xffffe, 0xfffff, 0x100000, 0x100001, UINT64_MAX};
     size_t nms = sizeof ms / sizeof ms[0], nseq = sizeof seq / sizeof seq[0];
 
     (void)state;
@@ -198,7 +216,7 @@ static void on_lease(void *arg, uint64_t until)
 
 static void start(struct told *t)
 {
-    struct coherence_events events = { on_entered, on_missed, on_record, on_lease, t };
+    struct coherence_events events = {on_entered, on_missed, on_record, on_lease, t};
 
     t->text[0] = '\0';
     t->c = coherence_new(LEASE, &events);
@@ -213,8 +231,8 @@ static void expect(struct told *t, const char *text)
 
 static struct coherence_renewal renewal(const char *epoch, uint64_t last, uint64_t added)
 {
-    struct coherence_renewal r = { .born = { 100, 0 }, .born_added = 10, .last = { last, 0 }, .added = added,
-                                   .first = { 100, 0 } };
+    struct coherence_renewal r = {
+        .born = {100, 0}, .born_added = 10, .last = {last, 0}, .added = added, .first = {100, 0}};
 
     strcpy(r.epoch, epoch);
     return r;
@@ -229,7 +247,7 @@ static enum coherence_verdict renew(struct told *t, uint64_t t0, const char *epo
 
 static bool record(struct told *t, uint64_t at)
 {
-    static const struct span fields[] = { { "url", 3 }, { "h/p", 3 } };
+    static const struct span fields[] = {{"url", 3}, {"h/p", 3}};
 
     return coherence_record(t->c, coherence_generation(t->c), id(at, 0), fields, 2);
 }
@@ -380,7 +398,7 @@ static void an_epoch_is_never_entered_twice(void **state)
 
 static void answers_of_an_old_epoch_are_in_vain(void **state)
 {
-    static const struct span fields[] = { { "all", 3 }, { "1", 1 } };
+    static const struct span fields[] = {{"all", 3}, {"1", 1}};
     struct coherence_mark mark;
     struct told t;
     uint64_t old;

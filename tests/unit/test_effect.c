@@ -19,8 +19,8 @@ struct texts {
 
 static void expect_effect(struct hosts *h, const char *op, const char *arg, const char *expected)
 {
-    struct span fields[] = { span_str(op), span_str(arg) };
-    struct effect e = { 0 };
+    struct span fields[] = {span_str(op), span_str(arg)};
+    struct effect e = {0};
     char text[4096] = "";
 
     effect_of(&e, h, fields, 2);
@@ -41,7 +41,8 @@ static void names_of_hosts_are_resolved(void **state)
     expect_effect(h, "url", "anything.example/p", "Uanything.example/p "); /* nobody announced anything */
     assert_true(hosts_announce(h, SPAN("WWW.example.com"), SPAN("example.com")));
     expect_effect(h, "url", "www.example.com/p", "Uwww.example.com/p Uexample.com/p ");
-    expect_effect(h, "url", "https://WWW.Example.com/p?q", "Uwww.example.com/p?q Uexample.com/p?q Qwww.example.com/p Qexample.com/p ");
+    expect_effect(h, "url", "https://WWW.Example.com/p?q",
+                  "Uwww.example.com/p?q Uexample.com/p?q Qwww.example.com/p Qexample.com/p ");
     expect_effect(h, "url", "www.example.com:8080/p", "Uwww.example.com:8080/p Uexample.com/p Uexample.com:8080/p ");
     expect_effect(h, "prefix", "www.example.com/a/", "Pwww.example.com/a Pexample.com/a ");
     expect_effect(h, "host", "www.example.com", "Hwww.example.com Hexample.com ");
@@ -76,7 +77,7 @@ static void on_missing(void *arg, struct span alias, struct span value)
 static void what_the_hash_lacks_is_announced(void **state)
 {
     struct hosts *h = hosts_new();
-    struct texts t = { "" };
+    struct texts t = {""};
 
     (void)state;
     hosts_announce(h, SPAN("a.example"), SPAN("one.example"));
@@ -95,11 +96,10 @@ static void what_the_hash_lacks_is_announced(void **state)
 
 static void one_record_has_one_effect(void **state)
 {
-    struct span fields[] = { SPAN("url"),    SPAN("h/p"), SPAN("tag"), SPAN("x"),  SPAN("by"),
-                             SPAN("me"),     SPAN("settle"), SPAN("250"), SPAN("epoch"), SPAN("abc"),
-                             SPAN("x-hosts"), SPAN("changed") };
+    struct span fields[] = {SPAN("url"),    SPAN("h/p"), SPAN("tag"),   SPAN("x"),   SPAN("by"),      SPAN("me"),
+                            SPAN("settle"), SPAN("250"), SPAN("epoch"), SPAN("abc"), SPAN("x-hosts"), SPAN("changed")};
     struct hosts *h = hosts_new();
-    struct effect e = { 0 };
+    struct effect e = {0};
 
     (void)state;
     effect_of(&e, h, fields, 12);

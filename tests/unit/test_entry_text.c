@@ -13,7 +13,7 @@
 
 #define SPAN SPAN_LITERAL
 
-static const char base[16] = { 0x00, (char)0xff, 'a', ' ', '\n', 0x7f, '%', 1, 2, 3, 4, 5, 6, 7, 8, 9 };
+static const char base[16] = {0x00, (char)0xff, 'a', ' ', '\n', 0x7f, '%', 1, 2, 3, 4, 5, 6, 7, 8, 9};
 
 static struct entry_text *text_of(enum entry_kind kind, struct span tag)
 {
@@ -21,8 +21,8 @@ static struct entry_text *text_of(enum entry_kind kind, struct span tag)
 
     assert_non_null(t);
     t->epoch = SPAN("0123456789abcdef");
-    t->as_of = (struct log_id){ 1795310948748, 2 };
-    t->entry = (struct entry){ .kind = kind, .flags = ENTRY_WEAK, .last_modified = 1700000000, .tag = tag };
+    t->as_of = (struct log_id){1795310948748, 2};
+    t->entry = (struct entry){.kind = kind, .flags = ENTRY_WEAK, .last_modified = 1700000000, .tag = tag};
     t->capsule = SPAN("00112233445566778899aabbccddeeff");
     return t;
 }
@@ -153,13 +153,13 @@ static void names_are_united(void **state)
     static const struct {
         const char *a, *b, *both;
     } cases[] = {
-        { "", "", "" },
-        { "a", "", "a" },
-        { "", "a,b", "a,b" },
-        { "a,c", "b", "a,b,c" },
-        { "a,b", "a,b", "a,b" },
-        { "accept,accept-language", "accept-language,cookie:x", "accept,accept-language,cookie:x" },
-        { "a", "a-b,ab", "a,a-b,ab" },
+        {"", "", ""},
+        {"a", "", "a"},
+        {"", "a,b", "a,b"},
+        {"a,c", "b", "a,b,c"},
+        {"a,b", "a,b", "a,b"},
+        {"accept,accept-language", "accept-language,cookie:x", "accept,accept-language,cookie:x"},
+        {"a", "a-b,ab", "a,a-b,ab"},
     };
     char out[64];
     size_t n;

@@ -39,9 +39,14 @@ static int setup(void **state)
     struct node *n = calloc(1, sizeof *n);
     const char *why = "";
 
-    n->conf = (struct conf){ .socket = socket_path, .node = node_name, .key_prefix = prefix, .lease_ms = 2000,
-                             .horizon_ms = 172800000, .log_max = 1000, .tag_ttl_ms = 86400000,
-                             .table_bytes = 4 << 20 };
+    n->conf = (struct conf){.socket = socket_path,
+                            .node = node_name,
+                            .key_prefix = prefix,
+                            .lease_ms = 2000,
+                            .horizon_ms = 172800000,
+                            .log_max = 1000,
+                            .tag_ttl_ms = 86400000,
+                            .table_bytes = 4 << 20};
     n->base = event_base_new();
     n->store = store_new(n->base, &n->conf, &why);
     if (!n->store)
@@ -77,9 +82,9 @@ struct response {
 
 static enum store_result publish(struct node *n, struct table_snapshot at, const struct response *r, struct span *names)
 {
-    static const struct span tags[] = { { "product-42", 10 }, { "catalog", 7 } }, groups[] = { { "news desk", 9 } };
+    static const struct span tags[] = {{"product-42", 10}, {"catalog", 7}}, groups[] = {{"news desk", 9}};
     struct entry e = {
-        .kind = ENTRY_UPSTREAM, .flags = r->flags, .last_modified = ENTRY_UNDATED, .tag = span_str(r->tag) };
+        .kind = ENTRY_UPSTREAM, .flags = r->flags, .last_modified = ENTRY_UNDATED, .tag = span_str(r->tag)};
     uint8_t value[ENTRY_SIZE];
     struct store_put put = {
         .generation = at.generation,
@@ -102,7 +107,7 @@ static enum store_result publish(struct node *n, struct table_snapshot at, const
     return result;
 }
 
-static const struct response usual = { "accept-language", VARIANT, "\"v1\"", 0, 0 };
+static const struct response usual = {"accept-language", VARIANT, "\"v1\"", 0, 0};
 
 static enum table_result look(const struct node *n, const char *key)
 {
@@ -131,7 +136,7 @@ static void on_done(void *arg, const char *id, const char *error)
 
 static void invalidate(struct node *n, const char *op, const char *arg)
 {
-    struct span fields[] = { span_str(op), span_str(arg) };
+    struct span fields[] = {span_str(op), span_str(arg)};
     int calls = 0;
 
     store_invalidate(n->store, fields, 2, on_done, &calls);
@@ -158,31 +163,31 @@ static void what_was_learned_is_found(void **state)
 static void every_operation_invalidates(void **state)
 {
     static const char *const covering[][2] = {
-        { "url", "www.example.com/shop/products/42?lang=de" },
-        { "url", "www.example.com/shop/products/42" },
-        { "url", "http://WWW.example.com/shop/products/42" },
-        { "prefix", "www.example.com/shop/" },
-        { "prefix", "www.example.com/shop/products/42" },
-        { "prefix", "www.example.com/" },
-        { "host", "www.example.com" },
-        { "tag", "product-42" },
-        { "tag", "catalog" },
-        { "group", "www.example.com news desk" },
-        { "all", "1" },
-        { "prefix", "/shop/" },
-        { "tga", "product-42" },
-        { "url", "" },
+        {"url", "www.example.com/shop/products/42?lang=de"},
+        {"url", "www.example.com/shop/products/42"},
+        {"url", "http://WWW.example.com/shop/products/42"},
+        {"prefix", "www.example.com/shop/"},
+        {"prefix", "www.example.com/shop/products/42"},
+        {"prefix", "www.example.com/"},
+        {"host", "www.example.com"},
+        {"tag", "product-42"},
+        {"tag", "catalog"},
+        {"group", "www.example.com news desk"},
+        {"all", "1"},
+        {"prefix", "/shop/"},
+        {"tga", "product-42"},
+        {"url", ""},
     };
     static const char *const others[][2] = {
-        { "url", "www.example.com/shop/products/42?lang=fr" },
-        { "url", "www.example.com/shop/products/4" },
-        { "url", "www.example.org/shop/products/42" },
-        { "prefix", "www.example.com/sho" },
-        { "prefix", "www.example.com/shop/products/42/x" },
-        { "host", "example.com" },
-        { "tag", "product-4" },
-        { "group", "www.example.com news" },
-        { "group", "www.example.org news desk" },
+        {"url", "www.example.com/shop/products/42?lang=fr"},
+        {"url", "www.example.com/shop/products/4"},
+        {"url", "www.example.org/shop/products/42"},
+        {"prefix", "www.example.com/sho"},
+        {"prefix", "www.example.com/shop/products/42/x"},
+        {"host", "example.com"},
+        {"tag", "product-4"},
+        {"group", "www.example.com news"},
+        {"group", "www.example.org news desk"},
     };
     struct node *n = *state;
 
@@ -258,9 +263,9 @@ static void malformed_puts_are_refused(void **state)
     struct node *n = *state;
     struct span names;
     const struct response bad[] = {
-        { "b,a", VARIANT, "\"x\"", 0, 0 }, { "a b", VARIANT, "\"x\"", 0, 0 },   { "", "", "\"x\"", 0, 0 },
-        { "", "a#b", "\"x\"", 0, 0 },      { "", "a b", "\"x\"", 0, 0 },        { "", VARIANT, "\"", 0, 0 },
-        { "", VARIANT, "\"x\"", 999, 0 },
+        {"b,a", VARIANT, "\"x\"", 0, 0}, {"a b", VARIANT, "\"x\"", 0, 0}, {"", "", "\"x\"", 0, 0},
+        {"", "a#b", "\"x\"", 0, 0},      {"", "a b", "\"x\"", 0, 0},      {"", VARIANT, "\"", 0, 0},
+        {"", VARIANT, "\"x\"", 999, 0},
     };
 
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
@@ -271,7 +276,8 @@ static void malformed_puts_are_refused(void **state)
 static void names_only_grow_until_something_covers_them(void **state)
 {
     struct node *n = *state;
-    struct response without = { "", "ffffffffffffffff", "\"v2\"", 0, 0 }, more = { "accept,cookie:x", VARIANT, "\"v3\"", 0, 0 };
+    struct response without = {"", "ffffffffffffffff", "\"v2\"", 0, 0},
+                    more = {"accept,cookie:x", VARIANT, "\"v3\"", 0, 0};
     struct span names;
 
     learn(n);
@@ -346,8 +352,8 @@ static void on_row(void *arg, const char *id, const struct span *fields, size_t 
 static void the_log_can_be_read(void **state)
 {
     struct node *n = *state;
-    struct span fields[] = { SPAN("tag"), SPAN("x") };
-    struct texts t = { "" };
+    struct span fields[] = {SPAN("tag"), SPAN("x")};
+    struct texts t = {""};
     const char *error = NULL;
     char id[48];
 
@@ -393,7 +399,7 @@ static void people_are_told(void **state)
 {
     struct node *n = *state;
     struct table_snapshot at = before(n);
-    struct texts t = { "" };
+    struct texts t = {""};
     struct span names;
 
     assert_false(store_describe(n->store, SPAN(PLAIN), on_description, &t));
@@ -413,7 +419,7 @@ static void people_are_told(void **state)
 
 static void files_do_not_depend_on_lease_or_log(void **state)
 {
-    static const uint8_t digest[32] = { 1, 2, 3 };
+    static const uint8_t digest[32] = {1, 2, 3};
     struct node *n = *state;
     struct table_copy copy;
 

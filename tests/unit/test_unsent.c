@@ -29,7 +29,7 @@ static struct unsent *queue(size_t max)
 
 static uint64_t add(struct unsent *u, const char *op, const char *arg)
 {
-    struct span fields[] = { span_str(op), span_str(arg) };
+    struct span fields[] = {span_str(op), span_str(arg)};
 
     return unsent_add(u, fields, 2);
 }
@@ -145,17 +145,31 @@ static void urls(void **state)
     static const struct {
         const char *url, *text, *user;
     } good[] = {
-        { "redis://localhost", "redis://localhost:6379/0", "" },
-        { "redis://etagd@10.0.0.1:6380/3", "redis://10.0.0.1:6380/3", "etagd" },
-        { "redis://[::1]:7000", "redis://[::1]:7000/0", "" },
-        { "redis://[fe80::1]", "redis://[fe80::1]:6379/0", "" },
-        { "unix:/run/redis/redis.sock", "unix:/run/redis/redis.sock?db=0", "" },
-        { "unix:///run/redis.sock?db=2", "unix:/run/redis.sock?db=2", "" },
+        {"redis://localhost", "redis://localhost:6379/0", ""},
+        {"redis://etagd@10.0.0.1:6380/3", "redis://10.0.0.1:6380/3", "etagd"},
+        {"redis://[::1]:7000", "redis://[::1]:7000/0", ""},
+        {"redis://[fe80::1]", "redis://[fe80::1]:6379/0", ""},
+        {"unix:/run/redis/redis.sock", "unix:/run/redis/redis.sock?db=0", ""},
+        {"unix:///run/redis.sock?db=2", "unix:/run/redis.sock?db=2", ""},
     };
-    static const char *const bad[] = {
-        "", "localhost:6379", "http://h", "redis://", "redis://h:0", "redis://h:65536", "redis://h:x", "redis://h/x",
-        "redis://u:secret@h", "redis://[::1", "redis://[::1]x", "unix:", "unix:relative", "unix:/p?x=1", "unix:/p?db=",
-        "rediss://h", "sentinel://m@h:1", "cluster://h:1" };
+    static const char *const bad[] = {"",
+                                      "localhost:6379",
+                                      "http://h",
+                                      "redis://",
+                                      "redis://h:0",
+                                      "redis://h:65536",
+                                      "redis://h:x",
+                                      "redis://h/x",
+                                      "redis://u:secret@h",
+                                      "redis://[::1",
+                                      "redis://[::1]x",
+                                      "unix:",
+                                      "unix:relative",
+                                      "unix:/p?x=1",
+                                      "unix:/p?db=",
+                                      "rediss://h",
+                                      "sentinel://m@h:1",
+                                      "cluster://h:1"};
     struct redis_url url;
     const char *why;
     char text[200];

@@ -94,8 +94,8 @@ static void look(const struct table *t, const char *key, char *out, size_t size)
 
 static void watch(const struct table *t, char **keys, size_t n)
 {
-    const struct timespec pause = { 0, 50000 };
-    char (*last)[LINE] = calloc(n, sizeof *last), now[LINE];
+    const struct timespec pause = {0, 50000};
+    char(*last)[LINE] = calloc(n, sizeof *last), now[LINE];
 
     for (;; nanosleep(&pause, NULL)) {
         for (size_t i = 0; i < n; i++) {
