@@ -1,20 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "etagd/conf.h"
+#include "etagd/conf_private.h"
 
 #include <ctype.h>
 #include <errno.h>
-#include <pwd.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "etagd/lib/proto.h"
 #include "etagd/log.h"
-#include "etagd/redis_url.h"
 
 enum option_kind { TEXT, NUMBER, OCTAL, DURATION, SIZE };
 
@@ -54,8 +50,7 @@ static const struct option options[] = {
 };
 #define OPTIONS (sizeof options / sizeof *options)
 
-static bool fail(struct conf_error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static bool fail(struct conf_error *err, const char *format, ...)
+bool conf_fail(struct conf_error *err, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
@@ -129,23 +124,34 @@ static const char *range_text(const struct option *o, char *buf, size_t size)
     return buf;
 }
 
+/* What --print-config can write as one line that reads back, and what cannot forge a line of INFO or the log. */
+static bool is_line(const char *value)
+{
+    for (; *value; value++)
+        if ((unsigned char)*value < ' ' || *value == 0x7f || *value == '"')
+            return false;
+    return true;
+}
+
 static bool assign(struct conf *c, const struct option *o, const char *value, const char *origin,
                    struct conf_error *err)
 {
     uint64_t n;
     char range[160];
 
+    if (!is_line(value))
+        return conf_fail(err, "%s: %s: a value has no control characters and no double quotes within", origin, o->name);
     if (o->kind == TEXT) {
         char **text = member(c, o);
         char *copy = *value ? strdup(value) : NULL;
         if (*value && !copy)
-            return fail(err, "%s: out of memory", origin);
+            return conf_fail(err, "%s: out of memory", origin);
         free(*text);
         *text = copy;
         return true;
     }
     if (!parse_number(value, o, &n))
-        return fail(err, "%s: %s \"%s\": expected %s", origin, o->name, value, range_text(o, range, sizeof range));
+        return conf_fail(err, "%s: %s \"%s\": expected %s", origin, o->name, value, range_text(o, range, sizeof range));
     if (is_narrow(o))
         *(unsigned *)member(c, o) = (unsigned)n;
     else
@@ -198,8 +204,8 @@ static bool unknown(const char *name, const char *origin, struct conf_error *err
         }
     }
     if (best)
-        return fail(err, "%s: unknown option \"%s\"; did you mean %s?", origin, name, best->name);
-    return fail(err, "%s: unknown option \"%s\"; etagd --print-config lists them all", origin, name);
+        return conf_fail(err, "%s: unknown option \"%s\"; did you mean %s?", origin, name, best->name);
+    return conf_fail(err, "%s: unknown option \"%s\"; etagd --print-config lists them all", origin, name);
 }
 
 bool conf_set(struct conf *c, const char *name, const char *value, const char *origin, struct conf_error *err)
@@ -218,7 +224,7 @@ static bool unquote(char *value, const char *origin, struct conf_error *err)
     if (*value != '"')
         return true;
     if (n < 2 || value[n - 1] != '"' || memchr(value + 1, '"', n - 2))
-        return fail(err, "%s: unbalanced double quotes", origin);
+        return conf_fail(err, "%s: unbalanced double quotes", origin);
     memmove(value, value + 1, n - 2);
     value[n - 2] = '\0';
     return true;
@@ -235,7 +241,7 @@ static bool read_line(struct conf *c, char *line, const char *origin, struct con
         return true;
     value = name + strcspn(name, " \t");
     if (!*value)
-        return fail(err, "%s: %s has no value", origin, name);
+        return conf_fail(err, "%s: %s has no value", origin, name);
     *value++ = '\0';
     value += strspn(value, " \t");
     return unquote(value, origin, err) && conf_set(c, name, value, origin, err);
@@ -249,19 +255,21 @@ bool conf_read(struct conf *c, const char *file, struct conf_error *err)
     bool ok = true;
 
     if (!in)
-        return fail(err, "%s: %s; name an existing file with --config", file, strerror(errno));
-    for (unsigned number = 1; ok && getline(&line, &room, in) >= 0; number++) {
+        return conf_fail(err, "%s: %s; name an existing file with --config", file, strerror(errno));
+    ssize_t n;
+    for (unsigned number = 1; ok && (n = getline(&line, &room, in)) >= 0; number++) {
         snprintf(origin, sizeof origin, "%s:%u", file, number);
-        ok = read_line(c, line, origin, err);
+        ok = strlen(line) == (size_t)n ? read_line(c, line, origin, err)
+                                       : conf_fail(err, "%s: a NUL byte; write the file as plain text", origin);
     }
     if (ok && ferror(in))
-        ok = fail(err, "%s: %s", file, strerror(errno));
+        ok = conf_fail(err, "%s: %s", file, strerror(errno));
     free(line);
     fclose(in);
     return ok;
 }
 
-/* --- defaults and checks --- */
+/* --- defaults --- */
 
 static bool default_socket(struct conf *c, struct conf_error *err)
 {
@@ -283,7 +291,7 @@ struct conf *conf_new(struct conf_error *err)
     char host[256] = "localhost";
 
     if (!c) {
-        fail(err, "out of memory");
+        conf_fail(err, "out of memory");
         return NULL;
     }
     gethostname(host, sizeof host - 1);
@@ -296,65 +304,6 @@ struct conf *conf_new(struct conf_error *err)
         return NULL;
     }
     return c;
-}
-
-static bool check_socket(const struct conf *c, struct conf_error *err)
-{
-    size_t most = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
-
-    if (!c->socket)
-        return fail(err, "no socket: set Socket (or --socket PATH), since neither /run/etagd is writable nor "
-                         "XDG_RUNTIME_DIR is set");
-    if (*c->socket != '/')
-        return fail(err, "Socket \"%s\": must be an absolute path", c->socket);
-    if (strlen(c->socket) > most)
-        return fail(err, "Socket \"%s\": the path has %zu bytes, the system allows %zu; choose a shorter one", c->socket,
-                    strlen(c->socket), most);
-    return true;
-}
-
-static bool check_password_file(const struct conf *c, struct conf_error *err)
-{
-    struct stat st;
-    const char *file = c->redis_password_file;
-
-    if (!file)
-        return true;
-    if (stat(file, &st) < 0)
-        return fail(err, "RedisPasswordFile \"%s\": %s", file, strerror(errno));
-    if (!S_ISREG(st.st_mode))
-        return fail(err, "RedisPasswordFile \"%s\": not a regular file", file);
-    if (st.st_mode & S_IRWXO || (st.st_mode & S_IRWXG && st.st_gid != getegid()))
-        return fail(err, "RedisPasswordFile \"%s\": others may read it; chmod 0600 it", file);
-    return true;
-}
-
-/* Words of names in Redis: nothing that would make another hash tag or a second argument of them. */
-static bool check_words(const struct conf *c, struct conf_error *err)
-{
-    if (!c->key_prefix || strpbrk(c->key_prefix, " {}\t\"'"))
-        return fail(err, "KeyPrefix \"%s\": must be one word without braces and quotes", c->key_prefix ? c->key_prefix : "");
-    if (!c->node || strpbrk(c->node, " {}\t\"'"))
-        return fail(err, "NodeName \"%s\": must be one word without braces and quotes", c->node ? c->node : "");
-    return true;
-}
-
-bool conf_check(struct conf *c, struct conf_error *err)
-{
-    struct redis_url url;
-    enum log_level level;
-    const char *why;
-
-    if (!check_socket(c, err) || !check_words(c, err) || !check_password_file(c, err))
-        return false;
-    if (c->redis && !redis_url_parse(c->redis, &url, &why))
-        return fail(err, "Redis \"%s\": %s", c->redis, why);
-    if (!c->log_level || !log_level_parse(c->log_level, &level))
-        return fail(err, "LogLevel \"%s\": expected error, warn, info or debug", c->log_level ? c->log_level : "");
-    if (c->tag_ttl_ms > c->horizon_ms / 2)
-        return fail(err, "TagTTL is more than half of Horizon: raise Horizon or lower TagTTL, so that the log always "
-                         "outlives what it could invalidate");
-    return true;
 }
 
 /* --- output --- */

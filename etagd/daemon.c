@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "etagd/clock.h"
 #include "etagd/conf.h"
@@ -19,6 +20,7 @@
 #include "etagd/store.h"
 
 #define DRAIN_S 5
+#define OWN_FILES 64 /* log, table, Redis, event loop, and some to spare */
 
 static const int handled[] = {SIGHUP, SIGUSR1, SIGTERM, SIGINT};
 #define HANDLED (sizeof handled / sizeof *handled)
@@ -137,6 +139,20 @@ static void on_watchdog(evutil_socket_t fd, short what, void *arg)
 
 /* --- start and end --- */
 
+/* Each connection and each file that waits to be hashed holds a descriptor. */
+static void raise_open_files(const struct conf *conf)
+{
+    const rlim_t wanted = (rlim_t)conf->max_clients + conf->hash_queue + OWN_FILES;
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
+        return;
+    limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < wanted)
+        log_warn("open files are limited to %llu, MaxClients and HashQueue may need %llu: raise the limit (LimitNOFILE)",
+                 (unsigned long long)limit.rlim_cur, (unsigned long long)wanted);
+}
+
 static void file_hashed(void *arg, struct span identity, const uint8_t digest[DIGEST_SIZE])
 {
     struct daemon *d = arg;
@@ -164,6 +180,7 @@ static bool start(struct daemon *d, struct conf_error *err)
     const char *why = NULL;
 
     snprintf(err->text, sizeof err->text, "no event loop or no threads: raise the limits of memory and processes");
+    raise_open_files(d->conf);
     d->base = event_base_new();
     if (!d->base || !start_events(d))
         return false;

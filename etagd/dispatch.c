@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "etagd/dispatch.h"
+#include "etagd/dispatch_command.h"
 
 #include <event2/buffer.h>
 #include <inttypes.h>
@@ -193,28 +193,12 @@ static void do_applied(struct dispatch *d, const struct proto_request *q, int *f
 
 /* --- ETAG: telling --- */
 
-static bool number(struct span s, uint64_t *out)
-{
-    uint64_t n = 0;
-
-    if (s.n == 0 || s.n > 20)
-        return false;
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned digit = (unsigned char)s.p[i] - (unsigned)'0';
-        if (digit > 9 || n > (UINT64_MAX - digit) / 10)
-            return false;
-        n = n * 10 + digit;
-    }
-    *out = n;
-    return true;
-}
-
 /* A counted list of words at *at; false when the count is wrong. */
 static bool take_list(const struct proto_request *q, size_t *at, const struct span **list, size_t *n)
 {
     uint64_t count;
 
-    if (*at >= q->argc || !number(q->argv[*at], &count) || count > q->argc - *at - 1)
+    if (*at >= q->argc || !dispatch_number(q->argv[*at], &count) || count > q->argc - *at - 1)
         return false;
     *list = q->argv + *at + 1;
     *n = (size_t)count;
@@ -226,7 +210,7 @@ static bool read_put(const struct proto_request *q, struct store_put *put)
 {
     size_t at = 10;
 
-    return number(q->argv[2], &put->generation) && number(q->argv[3], &put->seq) && number(q->argv[7], &put->ttl_ms) &&
+    return dispatch_number(q->argv[2], &put->generation) && dispatch_number(q->argv[3], &put->seq) && dispatch_number(q->argv[7], &put->ttl_ms) &&
            take_list(q, &at, &put->tags, &put->ntags) && take_list(q, &at, &put->groups, &put->ngroups) && at == q->argc;
 }
 
@@ -270,6 +254,15 @@ static void do_file(struct dispatch *d, const struct proto_request *q, int *fd, 
     resp_status(r->out, "OK");
 }
 
+/* Whether the table holds the file's digest already: a client that asked may have looked before it came in. */
+static bool hashed_already(struct dispatch *d, struct span identity)
+{
+    const struct table *t = writer_table(store_writer(d->store));
+    struct table_copy copy;
+
+    return table_lookup(t, table_identify(t, identity), &copy) == TABLE_HIT && copy.entry.kind == ENTRY_FILE;
+}
+
 static void do_hash(struct dispatch *d, const struct proto_request *q, int *fd, struct reply *r)
 {
     const char *why;
@@ -278,6 +271,11 @@ static void do_hash(struct dispatch *d, const struct proto_request *q, int *fd, 
     *fd = -1;
     if (file < 0) {
         resp_error(r->out, "ERR", "ETAG HASH needs a descriptor passed along");
+        return;
+    }
+    if (hashed_already(d, q->argv[2])) {
+        close(file);
+        resp_status(r->out, "KNOWN");
         return;
     }
     switch (hasher_add(d->hasher, q->argv[2], file, &why)) {
@@ -328,150 +326,69 @@ static void do_hosts(struct dispatch *d, const struct proto_request *q, int *fd,
     resp_status(r->out, "OK");
 }
 
-/* --- the embedded log, in Redis' own words --- */
-
-/* True when q names the log and this daemon keeps it. */
-static bool own_log(struct dispatch *d, const struct proto_request *q, struct reply *r)
-{
-    char text[512];
-
-    if (!store_embedded(d->store)) {
-        snprintf(text, sizeof text, "the log is kept by Redis at %s: run this command there", d->conf->redis);
-        resp_error(r->out, "ERR", text);
-        return false;
-    }
-    snprintf(text, sizeof text, "{%s}:log", d->conf->key_prefix);
-    if (!span_eq(q->argv[1], span_str(text))) {
-        char wrong[600];
-        snprintf(wrong, sizeof wrong, "only the log is kept here; its name is %s", text);
-        resp_error(r->out, "ERR", wrong);
-        return false;
-    }
-    return true;
-}
-
-static void do_xadd(struct dispatch *d, const struct proto_request *q, int *fd, struct reply *r)
-{
-    char id[48];
-    const char *error;
-
-    (void)fd;
-    if (!own_log(d, q, r))
-        return;
-    if (!span_eq(q->argv[2], SPAN_LITERAL("*")) || q->argc % 2 == 0) {
-        resp_error(r->out, "ERR", "expected XADD log * operation argument [operation argument ...]");
-        return;
-    }
-    d->count.invalidations++;
-    if (store_log_add(d->store, q->argv + 3, q->argc - 3, id, &error))
-        resp_bulk(r->out, span_str(id));
-    else
-        resp_error(r->out, "ERR", error);
-}
-
-static void do_xlen(struct dispatch *d, const struct proto_request *q, int *fd, struct reply *r)
-{
-    (void)fd;
-    if (own_log(d, q, r))
-        resp_integer(r->out, (long long)store_log_length(d->store));
-}
-
-struct rows {
-    struct evbuffer *out;
-    size_t n;
-};
-
-static void log_row(void *arg, const char *id, const struct span *fields, size_t n)
-{
-    struct rows *rows = arg;
-
-    rows->n++;
-    resp_array(rows->out, 2);
-    resp_bulk(rows->out, span_str(id));
-    resp_array(rows->out, n);
-    for (size_t i = 0; i < n; i++)
-        resp_bulk(rows->out, fields[i]);
-}
-
-/* XRANGE and XREVRANGE over the whole log, COUNT at most. */
-static void range(struct dispatch *d, const struct proto_request *q, struct reply *r, bool reverse)
-{
-    struct rows rows = {.out = NULL};
-    uint64_t limit = SIZE_MAX;
-    bool whole = span_eq(q->argv[2], reverse ? SPAN_LITERAL("+") : SPAN_LITERAL("-")) &&
-                 span_eq(q->argv[3], reverse ? SPAN_LITERAL("-") : SPAN_LITERAL("+"));
-
-    if (!own_log(d, q, r))
-        return;
-    if (!whole || (q->argc != 4 && (q->argc != 6 || !span_eq_nocase(q->argv[4], SPAN_LITERAL("COUNT")) ||
-                                    !number(q->argv[5], &limit)))) {
-        resp_error(r->out, "ERR", reverse ? "expected XREVRANGE log + - [COUNT n]" : "expected XRANGE log - + [COUNT n]");
-        return;
-    }
-    rows.out = evbuffer_new();
-    if (!rows.out) {
-        resp_error(r->out, "ERR", "out of memory");
-        return;
-    }
-    store_log_range(d->store, reverse, (size_t)limit, log_row, &rows);
-    resp_array(r->out, rows.n);
-    evbuffer_add_buffer(r->out, rows.out);
-    evbuffer_free(rows.out);
-}
-
-static void do_xrange(struct dispatch *d, const struct proto_request *q, int *fd, struct reply *r)
-{
-    (void)fd;
-    range(d, q, r, false);
-}
-
-static void do_xrevrange(struct dispatch *d, const struct proto_request *q, int *fd, struct reply *r)
-{
-    (void)fd;
-    range(d, q, r, true);
-}
-
 /* --- the table --- */
 
 struct command {
     const char *name, *sub; /* sub: second word, NULL for none */
     size_t min, max;        /* arguments, the words of the name included; max 0: any number */
     void (*run)(struct dispatch *d, const struct proto_request *q, int *fd, struct reply *r);
+    const char *help;       /* its arguments, as errors name them */
 };
 
 static const struct command commands[] = {
-    {"PING", NULL, 1, 2, do_ping},
-    {"INFO", NULL, 1, 2, do_info},
-    {"ATTACH", NULL, 3, 3, do_attach},
-    {"ETAG", "KEY", 3, 3, do_key},
-    {"ETAG", "GET", 3, 3, do_get},
-    {"ETAG", "FETCH", 3, 3, do_fetch},
-    {"ETAG", "PUT", 12, 0, do_put},
-    {"ETAG", "FILE", 4, 4, do_file},
-    {"ETAG", "HASH", 3, 3, do_hash},
-    {"ETAG", "INVALIDATE", 4, 0, do_invalidate},
-    {"ETAG", "HOSTS", 4, 0, do_hosts},
-    {"ETAG", "APPLIED", 3, 3, do_applied},
-    {"XADD", NULL, 5, 0, do_xadd},
-    {"XLEN", NULL, 2, 2, do_xlen},
-    {"XRANGE", NULL, 4, 6, do_xrange},
-    {"XREVRANGE", NULL, 4, 6, do_xrevrange},
-    {"SELECT", NULL, 2, 2, do_select},
-    {"CLIENT", "SETNAME", 3, 3, do_ok},
-    {"CLIENT", "SETINFO", 4, 4, do_ok},
-    {"COMMAND", NULL, 1, 0, do_command},
-    {"QUIT", NULL, 1, 1, do_quit},
+    {"PING", NULL, 1, 2, do_ping, "[text]"},
+    {"INFO", NULL, 1, 2, do_info, "[section]"},
+    {"ATTACH", NULL, 3, 3, do_attach, "version pid"},
+    {"ETAG", "KEY", 3, 3, do_key, "url"},
+    {"ETAG", "GET", 3, 3, do_get, "key"},
+    {"ETAG", "FETCH", 3, 3, do_fetch, "key"},
+    {"ETAG", "PUT", 12, 0, do_put, "generation seq key variant names ttl-ms value capsule ntags tag... ngroups group..."},
+    {"ETAG", "FILE", 4, 4, do_file, "identity digest"},
+    {"ETAG", "HASH", 3, 3, do_hash, "identity"},
+    {"ETAG", "INVALIDATE", 4, 0, do_invalidate, "op arg [op arg...]"},
+    {"ETAG", "HOSTS", 4, 0, do_hosts, "alias host [alias host...]"},
+    {"ETAG", "APPLIED", 3, 3, do_applied, "id"},
+    {"XADD", NULL, 5, 0, dispatch_xadd, "log * op arg [op arg...]"},
+    {"XLEN", NULL, 2, 2, dispatch_xlen, "log"},
+    {"XRANGE", NULL, 4, 6, dispatch_xrange, "log - + [COUNT n]"},
+    {"XREVRANGE", NULL, 4, 6, dispatch_xrevrange, "log + - [COUNT n]"},
+    {"SELECT", NULL, 2, 2, do_select, "0"},
+    {"CLIENT", "SETNAME", 3, 3, do_ok, "name"},
+    {"CLIENT", "SETINFO", 4, 4, do_ok, "name value"},
+    {"COMMAND", NULL, 1, 0, do_command, ""},
+    {"QUIT", NULL, 1, 1, do_quit, ""},
 };
+#define COMMANDS (sizeof commands / sizeof *commands)
 
 static const struct command *find(const struct proto_request *q)
 {
-    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+    for (size_t i = 0; i < COMMANDS; i++) {
         const struct command *c = &commands[i];
         if (span_eq_nocase(q->argv[0], span_str(c->name)) &&
             (!c->sub || (q->argc > 1 && span_eq_nocase(q->argv[1], span_str(c->sub)))))
             return c;
     }
     return NULL;
+}
+
+static void explain_unknown(struct evbuffer *out)
+{
+    char text[512] = "unknown command; etagd knows ";
+    size_t n = strlen(text);
+
+    for (size_t i = 0; i < COMMANDS && n < sizeof text; i++)
+        n += (size_t)snprintf(text + n, sizeof text - n, "%s%s%s%s", i ? ", " : "", commands[i].name,
+                              commands[i].sub ? " " : "", commands[i].sub ? commands[i].sub : "");
+    resp_error(out, "ERR", text);
+}
+
+static void explain_arguments(struct evbuffer *out, const struct command *c)
+{
+    char text[256];
+
+    snprintf(text, sizeof text, "wrong number of arguments: expected %s%s%s %s", c->name, c->sub ? " " : "",
+             c->sub ? c->sub : "", c->help);
+    resp_error(out, "ERR", text);
 }
 
 void dispatch_request(struct dispatch *d, const struct proto_request *request, int fd, struct reply *reply)
@@ -482,10 +399,9 @@ void dispatch_request(struct dispatch *d, const struct proto_request *request, i
     d->count.requests++;
     if (!c) {
         d->count.unknown_commands++;
-        resp_error(reply->out, "ERR", "unknown command; etagd knows PING, INFO, ATTACH, ETAG KEY|GET|FETCH|PUT|FILE|HASH|"
-                                      "INVALIDATE|HOSTS|APPLIED, XADD, XRANGE, XREVRANGE, XLEN");
+        explain_unknown(reply->out);
     } else if (request->argc < c->min || (c->max && request->argc > c->max)) {
-        resp_error(reply->out, "ERR", "wrong number of arguments");
+        explain_arguments(reply->out, c);
     } else {
         c->run(d, request, &fd, reply);
     }

@@ -24,7 +24,8 @@ etagd_libetag_la_CFLAGS = $(ETAG_CFLAGS)
 etagd_libetag_la_LIBADD = $(HIREDIS_LIBS) $(CRYPTO_LIBS)
 
 etagd_libetagd_la_SOURCES = \
-	etagd/conf.c etagd/conf.h \
+	etagd/accounts.c etagd/accounts.h \
+	etagd/conf.c etagd/conf.h etagd/conf_check.c etagd/conf_private.h \
 	etagd/log.c etagd/log.h \
 	etagd/notify.c etagd/notify.h \
 	etagd/clock.h \
@@ -48,7 +49,7 @@ etagd_libetagd_la_SOURCES = \
 	etagd/store.c etagd/store.h etagd/store_state.h etagd/store_put.c etagd/store_info.c \
 	etagd/hasher.c etagd/hasher.h \
 	etagd/resp.c etagd/resp.h \
-	etagd/dispatch.c etagd/dispatch.h etagd/info.c \
+	etagd/dispatch.c etagd/dispatch.h etagd/dispatch_command.h etagd/dispatch_log.c etagd/info.c \
 	etagd/listener.c etagd/listener.h \
 	etagd/connection.c etagd/connection.h \
 	etagd/server.c etagd/server.h \

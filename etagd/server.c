@@ -3,13 +3,13 @@
 
 #include <errno.h>
 #include <event2/event.h>
-#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "etagd/accounts.h"
 #include "etagd/clock.h"
 #include "etagd/conf.h"
 #include "etagd/connection.h"
@@ -17,9 +17,16 @@
 #include "etagd/listener.h"
 #include "etagd/log.h"
 
-#define ALLOWED_MAX 32
-#define RETRY_MS 100        /* out of descriptors: how long not to accept */
-#define DENIED_EVERY 60000u /* ms between two log lines about refused users */
+#define ALLOWED_MAX (ACCOUNTS_MAX + 2) /* root and ourselves */
+#define RETRY_MS 100                   /* out of descriptors: how long not to accept */
+#define LOG_EVERY 60000u               /* ms between two log lines about one thing */
+#define REFUSED_KEPT 16                /* users whose last line is remembered */
+
+/* When a refused user was last logged; CLOCK_BOOTTIME in ms, 0: a free place. */
+struct refused {
+    uid_t user;
+    uint64_t logged;
+};
 
 struct server {
     const struct conf *conf;
@@ -30,38 +37,44 @@ struct server {
     struct connection *connections; /* list */
     uid_t allowed[ALLOWED_MAX];
     size_t nallowed;
-    uint64_t denied_logged;
+    struct refused refused[REFUSED_KEPT];
+    uint64_t starved_logged; /* that descriptors ran out */
     bool draining;
     void (*idle)(void *arg);
     void *idle_arg;
 };
 
-static bool add_user(struct server *s, const char *name, struct conf_error *err)
+static bool read_allowed(struct server *s, struct conf_error *err)
 {
-    const struct passwd *p = getpwnam(name);
-    char *end;
-    unsigned long id = strtoul(name, &end, 10);
+    char wrong[64];
 
-    if (s->nallowed == ALLOWED_MAX || (!p && (*end || end == name))) {
-        snprintf(err->text, sizeof err->text, "AllowUsers: \"%s\" is no user of this system (or more than %d are named)",
-                 name, ALLOWED_MAX - 2);
+    if (!accounts_users(s->conf->allow_users, s->allowed, &s->nallowed, wrong)) {
+        snprintf(err->text, sizeof err->text, "AllowUsers: \"%s\" is no user of this system", wrong);
         return false;
     }
-    s->allowed[s->nallowed++] = p ? p->pw_uid : (uid_t)id;
+    s->allowed[s->nallowed++] = 0;
+    s->allowed[s->nallowed++] = geteuid();
     return true;
 }
 
-static bool read_allowed(struct server *s, struct conf_error *err)
+/* Once per user and minute. Of more users than are remembered, the one logged longest ago gives way. */
+static bool worth_a_line(struct server *s, uid_t user, uint64_t now)
 {
-    char *words = strdup(s->conf->allow_users ? s->conf->allow_users : ""), *rest = words;
-    bool ok = words != NULL;
+    struct refused *place = &s->refused[0];
 
-    s->allowed[s->nallowed++] = 0;
-    s->allowed[s->nallowed++] = geteuid();
-    for (char *word; ok && (word = strtok_r(rest, " \t,", &rest));)
-        ok = add_user(s, word, err);
-    free(words);
-    return ok;
+    for (size_t i = 0; i < REFUSED_KEPT; i++) {
+        struct refused *r = &s->refused[i];
+        if (r->logged && r->user == user) {
+            place = r;
+            break;
+        }
+        if (r->logged < place->logged)
+            place = r;
+    }
+    if (place->logged && place->user == user && now - place->logged < LOG_EVERY)
+        return false;
+    *place = (struct refused){user, now};
+    return true;
 }
 
 /* The socket is AF_UNIX, so the kernel vouches for the peer. */
@@ -75,12 +88,9 @@ static bool admitted(struct server *s, int fd)
     for (size_t i = 0; i < s->nallowed; i++)
         if (s->allowed[i] == peer.uid)
             return true;
-    uint64_t now = clock_boot_ms();
-    if (!s->denied_logged || now - s->denied_logged > DENIED_EVERY) {
-        s->denied_logged = now;
+    if (worth_a_line(s, peer.uid, clock_boot_ms()))
         log_warn("refused a connection of user id %u (process %d); to admit it, name it in AllowUsers",
                  (unsigned)peer.uid, (int)peer.pid);
-    }
     return false;
 }
 
@@ -131,8 +141,17 @@ static void on_retry(evutil_socket_t fd, short what, void *arg)
 
     (void)fd;
     (void)what;
-    if (!s->draining)
-        event_add(s->accept, NULL);
+    event_add(s->accept, NULL); /* draining ends the pause, so accept is there */
+}
+
+static void starved(struct server *s, const char *why)
+{
+    uint64_t now = clock_boot_ms();
+
+    if (s->starved_logged && now - s->starved_logged < LOG_EVERY)
+        return;
+    s->starved_logged = now;
+    log_error("cannot accept a connection: %s; raise the limit of open files (LimitNOFILE)", why);
 }
 
 static void on_accept(evutil_socket_t fd, short what, void *arg)
@@ -149,7 +168,7 @@ static void on_accept(evutil_socket_t fd, short what, void *arg)
         }
         if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
             /* The listener stays readable: without a pause the loop would spin, and the lease lapse. */
-            log_error("cannot accept a connection: %s; raise the limit of open files (LimitNOFILE)", strerror(errno));
+            starved(s, strerror(errno));
             event_del(s->accept);
             event_add(s->retry, &pause);
         }
@@ -187,7 +206,10 @@ void server_drain(struct server *s, void (*idle)(void *arg), void *arg)
     s->draining = true;
     s->idle = idle;
     s->idle_arg = arg;
-    event_del(s->accept);
+    event_free(s->accept);
+    s->accept = NULL;
+    event_del(s->retry);
+    listener_stop(&s->listener, s->conf);
     if (!s->connections) {
         idle(arg);
         return;

@@ -6,13 +6,13 @@ import re
 # lists its name without suffix ("store_*" stands for all of store's parts). shared is coherence's side
 # towards Redis.
 TIERS = [
-    {"base": "conf log clock log_id notify fields redis_url resp lua"},
+    {"base": "accounts conf conf_* log clock log_id notify fields redis_url resp lua"},
     {"redis": "redis redis_* script"},
     {"writer": "writer writer_*", "coherence": "coherence positions effect hosts entry_text",
      "embedded": "embedded", "unsent": "unsent"},
     {"shared": "shared shared_* follower fetch"},
     {"store": "store store_*", "hasher": "hasher"},
-    {"dispatch": "dispatch info"},
+    {"dispatch": "dispatch dispatch_* info"},
     {"server": "server connection listener"},
     {"daemon": "daemon"},
     {"main": "main options"},

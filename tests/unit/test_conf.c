@@ -106,6 +106,12 @@ static const struct {
     {"LogLevel loud\n", "", "error, warn, info or debug"},
     {"TagTTL 2d\nHorizon 3d\n", "", "half of Horizon"},
     {"Redis http://x\n", "", "Redis \"http://x\""},
+    {"NodeName a\x01z\n", ":1:", "control characters"},
+    {"\nLogFile /tmp/a\"b\n", ":2:", "double quotes"},
+    {"AllowUsers root nosuchuser\n", "", "\"nosuchuser\" is no user"},
+    {"AllowUsers -1\n", "", "\"-1\" is no user"},
+    {"AllowUsers 4294967295\n", "", "is no user"},
+    {"SocketGroup nosuchgroup\n", "", "\"nosuchgroup\" is no group"},
     {"RedisPasswordFile /nonexistent\n", "", "RedisPasswordFile"},
     {"RedisPasswordFile /dev/null\n", "", "regular file"},
     {"Socket /tmp/0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"
@@ -134,6 +140,30 @@ static void test_missing_file(void **state)
     assert_non_null(strstr(f->err.text, "--config"));
 }
 
+/* The rest of a line behind a NUL would be dropped without a word. */
+static void test_nul_bytes_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    FILE *out = fopen(f->file, "w");
+
+    assert_non_null(out);
+    fwrite("\nLease 2s\0 never seen\n", 1, 23, out);
+    fclose(out);
+    assert_false(conf_read(f->conf, f->file, &f->err));
+    assert_non_null(strstr(f->err.text, ":2: a NUL byte"));
+}
+
+static void test_users_by_name_and_id(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_true(read_text(f, "AllowUsers root, 4242 0\nSocketGroup 0\nMaxClients 7\nHashQueue 9\n"));
+    assert_int_equal(f->conf->hash_queue, 9);
+    assert_int_equal(f->conf->max_clients, 7);
+    assert_false(conf_set(f->conf, "NodeName", "a\nb", "--node", &f->err));
+    assert_non_null(strstr(f->err.text, "--node: NodeName"));
+}
+
 static void test_password_file_of_others(void **state)
 {
     struct fixture *f = *state;
@@ -145,8 +175,18 @@ static void test_password_file_of_others(void **state)
     fchmod(fd, 0644);
     assert_false(read_text(f, line));
     assert_non_null(strstr(f->err.text, "chmod 0600"));
+    fchmod(fd, 0640); /* the group's members are others too */
+    assert_false(read_text(f, line));
     fchmod(fd, 0600);
     assert_true(read_text(f, line));
+    if (geteuid() == 0) { /* lent by another owner to our group, and to no other group */
+        assert_int_equal(fchown(fd, 65534, getegid()), 0);
+        fchmod(fd, 0640);
+        assert_true(read_text(f, line));
+        assert_int_equal(fchown(fd, 65534, 65534), 0);
+        fchmod(fd, 0640);
+        assert_false(read_text(f, line));
+    }
     close(fd);
     unlink(secret);
 }
@@ -182,6 +222,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_values_and_units, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_errors_say_where_and_what, NULL, tear_down),
         cmocka_unit_test_setup_teardown(test_missing_file, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_nul_bytes_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_users_by_name_and_id, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_password_file_of_others, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_printed_configuration_reads_back, set_up, tear_down),
     };

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What no single value shows: whether the options fit this machine and one another. */
+#include "etagd/conf_private.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "etagd/accounts.h"
+#include "etagd/log.h"
+#include "etagd/redis_url.h"
+
+static bool check_socket(const struct conf *c, struct conf_error *err)
+{
+    size_t most = sizeof(((struct sockaddr_un *)0)->sun_path) - 1;
+
+    if (!c->socket)
+        return conf_fail(err, "no socket: set Socket (or --socket PATH), since neither /run/etagd is writable nor "
+                         "XDG_RUNTIME_DIR is set");
+    if (*c->socket != '/')
+        return conf_fail(err, "Socket \"%s\": must be an absolute path", c->socket);
+    if (strlen(c->socket) > most)
+        return conf_fail(err, "Socket \"%s\": the path has %zu bytes, the system allows %zu; choose a shorter one", c->socket,
+                    strlen(c->socket), most);
+    return true;
+}
+
+static bool check_password_file(const struct conf *c, struct conf_error *err)
+{
+    struct stat st;
+    const char *file = c->redis_password_file;
+
+    if (!file)
+        return true;
+    if (stat(file, &st) < 0)
+        return conf_fail(err, "RedisPasswordFile \"%s\": %s", file, strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return conf_fail(err, "RedisPasswordFile \"%s\": not a regular file", file);
+    /* Ours: nobody else's. Another's: only lent to us, by way of our group. */
+    if (st.st_mode & S_IRWXO || (st.st_mode & S_IRWXG && (st.st_uid == geteuid() || st.st_gid != getegid())))
+        return conf_fail(err, "RedisPasswordFile \"%s\": others than etagd may read it; chmod 0600 it", file);
+    if (access(file, R_OK) < 0)
+        return conf_fail(err, "RedisPasswordFile \"%s\": %s; make etagd's user its owner", file, strerror(errno));
+    return true;
+}
+
+static bool check_accounts(const struct conf *c, struct conf_error *err)
+{
+    uid_t users[ACCOUNTS_MAX];
+    gid_t group;
+    size_t n;
+    char wrong[64];
+
+    if (!accounts_users(c->allow_users, users, &n, wrong))
+        return conf_fail(err, "AllowUsers: \"%s\" is no user of this system, or more than %d are named", wrong, ACCOUNTS_MAX);
+    if (c->socket_group && !accounts_group(c->socket_group, &group))
+        return conf_fail(err, "SocketGroup: \"%s\" is no group of this system", c->socket_group);
+    return true;
+}
+
+/* Words of names in Redis: nothing that would make another hash tag or a second argument of them. */
+static bool check_words(const struct conf *c, struct conf_error *err)
+{
+    if (!c->key_prefix || strpbrk(c->key_prefix, " {}\t\"'"))
+        return conf_fail(err, "KeyPrefix \"%s\": must be one word without braces and quotes", c->key_prefix ? c->key_prefix : "");
+    if (!c->node || strpbrk(c->node, " {}\t\"'"))
+        return conf_fail(err, "NodeName \"%s\": must be one word without braces and quotes", c->node ? c->node : "");
+    return true;
+}
+
+bool conf_check(struct conf *c, struct conf_error *err)
+{
+    struct redis_url url;
+    enum log_level level;
+    const char *why;
+
+    if (!check_socket(c, err) || !check_words(c, err) || !check_accounts(c, err) ||
+        !check_password_file(c, err))
+        return false;
+    if (c->redis && !redis_url_parse(c->redis, &url, &why))
+        return conf_fail(err, "Redis \"%s\": %s", c->redis, why);
+    if (!c->log_level || !log_level_parse(c->log_level, &level))
+        return conf_fail(err, "LogLevel \"%s\": expected error, warn, info or debug", c->log_level ? c->log_level : "");
+    if (c->tag_ttl_ms > c->horizon_ms / 2)
+        return conf_fail(err, "TagTTL is more than half of Horizon: raise Horizon or lower TagTTL, so that the log always "
+                         "outlives what it could invalidate");
+    return true;
+}
