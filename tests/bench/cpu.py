@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CPU time of a server and of all its children, in nanoseconds as the scheduler counts it.
+"""CPU time of a server and of all its children, in nanoseconds as the scheduler counts it; of a whole machine.
 
 /proc/PID/stat counts ticks of 10 ms, too coarse for short rounds. A thread's schedstat is exact while it
 sleeps, as a server's threads do between two rounds.
 """
 import os
+import time
 from pathlib import Path
 
-
-def available():
-    return os.path.exists("/proc/self/task/self/schedstat") or os.path.exists("/proc/self/schedstat")
+from env.process import wait_for
 
 
 def tree(pid):
@@ -40,3 +39,22 @@ def spent(before, after):
     if gone:
         raise ThreadEnded(f"{len(gone)} threads of the server ended during a round")
     return sum(ns - before.get(thread, 0) for thread, ns in after.items())
+
+
+def wait_seconds(seconds):
+    """For time to pass while something is watched."""
+    until = time.monotonic() + seconds
+    wait_for(lambda: time.monotonic() >= until, "time to pass", seconds + 5)
+
+
+def machine_busy(seconds=1.0):
+    """The part of the machine, 0 to 1, that is taken while we do nothing; another machine's part of it counts too."""
+
+    def ticks():
+        user, nice, system, idle, iowait, *rest = map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9])
+        return user + nice + system + sum(rest), idle + iowait
+
+    before = ticks()
+    wait_seconds(seconds)
+    busy, idle = (b - a for a, b in zip(before, ticks()))
+    return busy / max(1, busy + idle)

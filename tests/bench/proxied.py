@@ -39,7 +39,7 @@ class Proxied(Side):
 def idle(backend, seconds):
     """CPU time of a backend that nobody asks: its housekeeping, per second."""
     before = cpu.snapshot(backend)
-    servers.wait_seconds(seconds)
+    cpu.wait_seconds(seconds)
     return cpu.spent(before, cpu.snapshot(backend)) / seconds
 
 
@@ -79,6 +79,13 @@ def compare(bench, sides, where, cpus):
     return rate, a, b
 
 
+def cpu_cost(a, b):
+    """What the pages cost this site in processors, whoever else uses them meanwhile."""
+    return Figure("CPU time per request in front and backend, stock / ours",
+                  [(y.cpu_ns + y.backend_ns) / y.requests / ((x.cpu_ns + x.backend_ns) / x.requests) for x, y in zip(a, b)],
+                  rounds="ABBA pairs")
+
+
 def backend_share(backend, a, b):
     """The backend's CPU time beside what it takes for stock. Its housekeeping goes on when nobody asks."""
     share = Figure("CPU time of the backend per request, ours / stock (0 but for its housekeeping)",
@@ -101,7 +108,7 @@ def measure(bench):
     sides = [Proxied(bench, front, backend) for front in (ours, stock)]
     shared, *loads = compare(bench, sides, "client, front and backend share the machine", None)
     shared.facts.append(f"{CONNECTIONS} connections kept alive")
-    figures = [shared, backend_share(backend, *loads)]
+    figures = [shared, cpu_cost(*loads), backend_share(backend, *loads)]
     client = load.client_cpu()
     if client is not None:
         figures.insert(1, compare(bench, sides, "the client on a processor of its own", {client})[0])

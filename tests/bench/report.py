@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import stats
 
+QUIET = 0.1  # of the machine that something else may take before figures are doubtful
 REACHED, MISSED, NOT_SHOWN, NO_BAR = "reached", "missed", "not shown", "-"
 TESTS = {
     "<=": lambda value, limit: value <= limit,
@@ -75,10 +76,16 @@ class Row:
     title: str
     figures: list
     seconds: float
+    busy: float  # part of the machine that something else had taken just before
     trouble: str = ""  # why there are no figures
+
+    @property
+    def warning(self):
+        return "" if self.busy <= QUIET else f"not a quiet machine: {self.busy:.0%} taken by something else just before"
 
     def record(self):
         return {"name": self.name, "title": self.title, "seconds": round(self.seconds, 1), "trouble": self.trouble,
+                "busy": round(self.busy, 3),
                 "figures": [f.record() for f in self.figures]}
 
 
@@ -91,7 +98,7 @@ def as_markdown(machine, quick, rows):
              (" A quick run: too few rounds to be quoted." if quick else ""), "",
              "| what | figure | 95 % interval | bar | |", "|---|---|---|---|---|"]
     for row in rows:
-        lines.append(f"| **{row.title}** | | | | {'not measured' if row.trouble else ''} |")
+        lines.append(f"| **{row.title}** | | | | {'not measured' if row.trouble else row.warning} |")
         for f in row.figures:
             figure = f"{number(f.value)} {f.unit}".strip()
             spread = f"{number(f.low)} to {number(f.high)}" if len(f.values) > 1 else ""

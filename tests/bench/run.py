@@ -17,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
 
+import cpu  # noqa: E402
 import files_304  # noqa: E402
 import files_digest  # noqa: E402
 import hashing  # noqa: E402
@@ -51,14 +52,14 @@ def describe():
 
 
 def run_row(module, options):
-    began = time.monotonic()
+    busy, began = cpu.machine_busy(), time.monotonic()
     figures, trouble = [], ""
     try:
         with Bench(options) as bench:
             figures = module.measure(bench)
     except Exception:  # the other rows are still worth having
         trouble = traceback.format_exc()
-    return Row(module.NAME, module.TITLE, figures, time.monotonic() - began, trouble)
+    return Row(module.NAME, module.TITLE, figures, time.monotonic() - began, busy, trouble)
 
 
 def arguments():
@@ -87,7 +88,7 @@ def main():
             row = run_row(module, options)
             rows.append(row)
             print("\n".join(f.text() for f in row.figures) or f"   not measured:\n{row.trouble}")
-            print(f"   ({row.seconds:.0f} s)", flush=True)
+            print(f"   ({row.seconds:.0f} s{'; ' if row.warning else ''}{row.warning})", flush=True)
     finally:
         machine.unstage()
     options.out.mkdir(parents=True, exist_ok=True)

@@ -83,9 +83,3 @@ def validator(server, target, timeout=30.0):
         return None
 
     return wait_for(probe, f"304 for {target}", timeout)
-
-
-def wait_seconds(seconds):
-    """The passage of time itself is what is measured."""
-    until = time.monotonic() + seconds
-    wait_for(lambda: time.monotonic() >= until, "time to pass", seconds + 1)
