@@ -68,7 +68,8 @@ def test_content_changed_behind_us_has_no_tag(new_httpd, etagd):
     site.start(f'ETagEngine On\nExtFilterDefine add ftype=21 cmd="/bin/cat - {site.docs}/part.txt"\n'
                f"<Directory {site.docs}>\nOptions Includes\nFilterDeclare SSI CONTENT_SET\n"
                'FilterProvider SSI INCLUDES "%{CONTENT_TYPE} =~ m|^text/html|"\n</Directory>\n'
-               "<Location /p.html>\nFilterChain SSI\n</Location>\n<Location /q.html>\nSetOutputFilter add\n</Location>\n")
+               "<Location /p.html>\nFilterChain SSI\n</Location>\n"
+               "<Location /q.html>\nSetOutputFilter add\n</Location>\n")
     for target, before, after in (("/p.html", b"one", b"two"), ("/q.html", b"qone", b"qtwo")):
         site.add("part.txt", "one", mtime=old)
         first = site.get(target)
@@ -194,7 +195,8 @@ def test_write_that_ends_where_the_engine_is_off(new_httpd, etagd):
     site = new_httpd(modules=["cgid"], etagd=etagd)
     site.add("plain/done.html", "done")
     site.add("page", PAGE)
-    script(site, "p.cgi", 'test $REQUEST_METHOD != POST || { cat >/dev/null; printf "Location: /plain/done.html\\n\\n"; exit; }\n'
+    script(site, "p.cgi", "test $REQUEST_METHOD != POST || "
+                          "{ cat >/dev/null; printf 'Location: /plain/done.html\\n\\n'; exit; }\n"
                           "printf 'Content-Type: text/html\\n\\n'\ncat ${0%/*}/page\n")
     site.start(f"ETagEngine On\nETagEarly On\n<Directory {site.docs}>\nOptions ExecCGI\nAddHandler cgi-script .cgi\n"
                "</Directory>\n<Location /plain>\nETagEngine Off\n</Location>\n")
