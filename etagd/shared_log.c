@@ -3,6 +3,7 @@
 #include <event2/event.h>
 #include <stdlib.h>
 
+#include "etagd/clock.h"
 #include "etagd/log.h"
 #include "etagd/shared_state.h"
 
@@ -133,38 +134,61 @@ uint64_t shared_append(struct shared *s, const struct span *fields, size_t n)
 
 static void read_hosts(struct shared *s);
 
-struct announcement {
-    struct shared *shared;
-    size_t n;
-};
-
-static void announce(void *arg, struct span alias, struct span value)
-{
-    struct announcement *a = arg;
-    struct span argv[] = {SPAN_LITERAL("HSET"), span_str(a->shared->hosts_key), alias, value};
-
-    redis_send(a->shared->data, 4, argv, NULL, NULL);
-    a->n++;
-}
-
 /* Every node reads the hash again when this remark comes by. */
-static void announce_missing(struct shared *s)
+static void tell_nodes(struct shared *s)
 {
-    struct announcement a = {s, 0};
     struct span argv[] = {SPAN_LITERAL("XADD"),    span_str(s->log_key),    SPAN_LITERAL("*"),
                           SPAN_LITERAL("x-hosts"), SPAN_LITERAL("changed"), SPAN_LITERAL("by"),
                           span_str(s->conf->node)};
 
-    hosts_missing(s->hosts, announce, &a);
-    if (a.n)
-        redis_send(s->data, 7, argv, NULL, NULL);
+    redis_send(s->data, 7, argv, NULL, NULL);
+}
+
+static void on_announced(void *arg, const struct redis_reply *reply)
+{
+    struct shared *s = arg;
+
+    s->announcing--;
+    if (redis_kind(reply) == REDIS_NUMBER)
+        s->announced = true;
+    else if (redis_kind(reply) == REDIS_FAULT)
+        shared_report(s, reply, s->hosts_key);
+    if (s->announcing == 0 && s->announced)
+        tell_nodes(s);
+}
+
+static void announce(void *arg, struct span alias, struct span value)
+{
+    struct shared *s = arg;
+    struct span argv[] = {SPAN_LITERAL("HSET"), span_str(s->hosts_key), alias, value};
+
+    s->announcing += redis_send(s->data, 4, argv, on_announced, s);
+}
+
+/* Not more often than once in a while: nodes that never agree, or a hash that cannot be written, must not
+ * fill the log with remarks. */
+static void announce_missing(struct shared *s)
+{
+    uint64_t now = clock_mono_ms();
+
+    if (s->announcing || (s->announced_ms && now - s->announced_ms < RETRY_MS)) {
+        s->hosts_again = true;
+        retry_later(s);
+        return;
+    }
+    s->announced = false;
+    hosts_missing(s->hosts, announce, s);
+    if (s->announcing)
+        s->announced_ms = now;
 }
 
 static void on_hosts(void *arg, const struct redis_reply *reply)
 {
     struct shared *s = arg;
 
-    s->hosts_reading = false;
+    bool again = s->hosts_again;
+
+    s->hosts_reading = s->hosts_again = false;
     if (redis_kind(reply) == REDIS_LOST)
         return;
     if (redis_kind(reply) != REDIS_LIST) {
@@ -180,7 +204,7 @@ static void on_hosts(void *arg, const struct redis_reply *reply)
     s->events.hosts(s->events.log.arg);
     s->hosts_known = true;
     start_when_ready(s);
-    if (s->hosts_again)
+    if (again)
         read_hosts(s);
 }
 

@@ -31,6 +31,9 @@ struct shared {
     struct event *retry_timer, *marker_timer;
 
     bool hosts_known, hosts_reading, hosts_again;
+    size_t announcing;    /* aliases being written */
+    bool announced;       /* one of them was */
+    uint64_t announced_ms;
     uint64_t script_ms; /* last time the scripts were loaded */
     char error[256];
     struct shared_stats stats;
