@@ -366,11 +366,18 @@ def test_unwanted_descriptors_do_not_stay_open(etagd):
     before = wait_for(lambda: etagd.info()["connected_clients"] == "1" and descriptors(etagd), "a quiet daemon")
     r, w = os.pipe()
     try:
-        for _ in range(20):
-            with etagd.client() as c:
+        with etagd.client() as c:  # a connection that stays
+            for _ in range(20):
                 c.send("PING", fds=[r, r, r])
                 assert c.read() == "PONG"
-            with etagd.client() as c:  # more than may wait: it may hang up while we still send
+            assert descriptors(etagd) <= before + 1
+        for _ in range(20):
+            with etagd.client() as c:  # one request's, then more than there is room for beside them
+                data = encode("PING")
+                c.send_raw(data[:5], fds=[r] * 3)
+                c.send_raw(data[5:], fds=[r] * 3)
+                assert "descriptors" in str(c.read())
+            with etagd.client() as c:  # more than may come at once: it may hang up while we still send
                 try:
                     c.send("PING", fds=[r] * 8)
                     assert "descriptors" in str(c.read())
