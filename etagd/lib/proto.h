@@ -21,19 +21,22 @@
  *                                    compute the variant with it and put again) · -ERR text
  *   ETAG FILE identity digest        +OK: publishes a file's 32-byte content digest
  *   ETAG HASH identity               with one descriptor passed: etagd hashes it in the background and
- *                                    publishes: +QUEUED · +KNOWN · -BUSY queue full
+ *                                    publishes: +QUEUED (or waiting already) · +KNOWN (in the table) ·
+ *                                    -BUSY queue full · -ERR not that file, or changed lately
  *   ETAG INVALIDATE op arg [op arg...]  bulk: log id once applied on this node ("local" while the
  *                                    store has not acknowledged yet; it is kept until it has)
  *   ETAG HOSTS alias host [alias host...]  +OK: names of this node's virtual hosts
  *   ETAG APPLIED id                  integer: CLOCK_MONOTONIC ns at which the log record had become visible
  *                                    in the table; 0: not yet, or too long ago to be remembered
- *   XADD {etag}:log * field value ... | XRANGE | XREVRANGE | XLEN      embedded store only
+ *   XADD {etag}:log * field value ... | XRANGE | XREVRANGE | XLEN      embedded store only; ranges
+ *                                    are the whole log, COUNT n at most; over 1 MiB: -ERR
  *   SELECT 0 · CLIENT SETNAME x · CLIENT SETINFO k v · COMMAND [...] · QUIT   so that ordinary clients connect
  *
  * generation and seq are what table_snapshot() gave, in decimal. value and capsule: entry.h.
  * Limits: PROTO_MAX_ARGS arguments, PROTO_MAX_BULK bytes each, PROTO_MAX_REQUEST in all; a request
  * that breaks them, or is not an array of bulk strings, gets -ERR Protocol error and the connection
- * is closed.
+ * is closed. A peer that leaves 1 MiB of replies unread is not read from, after 30 s without taking a byte
+ * it is closed.
  */
 #ifndef ETAG_LIB_PROTO_H
 #define ETAG_LIB_PROTO_H
