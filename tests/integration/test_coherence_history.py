@@ -16,7 +16,8 @@ def play(redis, new_etagd, seed, seconds, faults=None):
     assert not history.crashed, history.crashed
     assert not history.violations, (told, history.violations[:5])
     counts = history.counts
-    assert min(len(served), counts["put"], counts["acknowledged"]) > seconds, told
+    # Seconds go by while Redis or a node stands still, but the run must have been one.
+    assert min(len(served), counts["put"], counts["acknowledged"]) > seconds / 4, told
 
 
 @pytest.mark.parametrize("seed", [1])

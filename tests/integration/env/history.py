@@ -98,7 +98,7 @@ class History:
     # ---- traffic ----
 
     def publish(self, node):
-        rnd = random.Random(f"{self.seed} {node.info('Server')['node']}")
+        rnd = random.Random(f"{self.seed} {self.nodes.index(node)}")
         while not self.stop.is_set():
             url = rnd.choice(URLS)
             try:
