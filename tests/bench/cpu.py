@@ -48,7 +48,7 @@ def wait_seconds(seconds):
 
 
 def machine_busy(seconds=1.0):
-    """The part of the machine, 0 to 1, that is taken while we do nothing; another machine's part of it counts too."""
+    """The part of the machine, 0 to 1, that is taken while we do nothing; stolen time counts."""
 
     def ticks():
         user, nice, system, idle, iowait, *rest = map(int, Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9])
