@@ -61,6 +61,14 @@ class Bench:
             if exc[0] is None:
                 self.stop(*reversed(self.running))
         finally:
-            for server in self.running:
-                server.kill()
+            for server in reversed(self.running):  # after a failure
+                self._end(server)
             shutil.rmtree(self.folder, ignore_errors=True)
+
+    @staticmethod
+    def _end(server):
+        """Asked first: httpd killed outright would leave its children behind."""
+        try:
+            server.stop()
+        except Failed:
+            server.kill()
