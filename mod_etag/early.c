@@ -24,6 +24,12 @@ static bool redirects(const request_rec *r)
                           strcmp(r->handler, "application/x-type-map") == 0);
 }
 
+/* SetEnv no-etag: the request is none of ours. */
+static bool opted_out(const request_rec *r)
+{
+    return apr_table_get(r->subprocess_env, "no-etag") != NULL;
+}
+
 static void hide(struct etag_request *ctx, request_rec *r)
 {
     if (ctx->hidden || ctx->dir->engine != ETAG_ENGINE_ON)
@@ -85,7 +91,7 @@ static bool core_serves(const request_rec *r)
 int etag_early_file(request_rec *r)
 {
     struct etag_request *ctx = etag_request(r);
-    if (!ctx || r->method_number != M_GET || r->status != HTTP_OK || !core_serves(r))
+    if (!ctx || r->method_number != M_GET || r->status != HTTP_OK || !core_serves(r) || opted_out(r))
         return DECLINED;
     ctx->file = true;
     ctx->coded_in = r->content_encoding;
@@ -218,7 +224,7 @@ static bool ours_to_judge(const struct etag_request *ctx)
 int etag_early_generated(request_rec *r)
 {
     struct etag_request *ctx = etag_request(r);
-    if (!ctx || r->method_number != M_GET || r->status != HTTP_OK || redirects(r) || request_is_file(r))
+    if (!ctx || r->method_number != M_GET || r->status != HTTP_OK || redirects(r) || request_is_file(r) || opted_out(r))
         return DECLINED;
     request_read_conditionals(r, &ctx->saved);
     if (ctx->dir->early) {

@@ -86,7 +86,8 @@ static apr_status_t replace(ap_filter_t *f, struct in_context *in, apr_bucket *i
 }
 
 /* Nothing of the 200 was sent yet and its tag is as known as it will be: answers 304 or 412 instead
- * when the preconditions say so. True when it did; *status is then the filter's result. */
+ * when the preconditions say so. True when it did; *status is then the filter's result. An If-Match that
+ * cannot be judged, for want of a tag, gets the whole 200 and never a part: a 412 could be wrong. */
 static bool precluded(ap_filter_t *f, struct in_context *in, int64_t modified, apr_status_t *status)
 {
     struct etag_request *ctx = in->req;
@@ -94,8 +95,13 @@ static bool precluded(ap_filter_t *f, struct in_context *in, int64_t modified, a
     /* A handler that saw the dates has judged them by its own Last-Modified. */
     enum precondition_result result = tag_evaluate(ctx, r, modified, ctx->file || ctx->hidden);
 
-    if (!in_acts(in) || result == PRECONDITION_PROCEED)
+    if (!in_acts(in) || (!ctx->tag.known && ctx->saved.if_match))
         return false;
+    if (result == PRECONDITION_PROCEED) {
+        if (ctx->hidden)
+            request_restore_range(r, &ctx->saved);
+        return false;
+    }
     if (result == PRECONDITION_NOT_MODIFIED) {
         etag_verdict(r, "304", "late");
         r->status = HTTP_NOT_MODIFIED;
@@ -261,7 +267,8 @@ static bool start(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb,
             unset_etag(r); /* core's: of the file's bytes */
         return false;
     }
-    if (whole_file(bb, &fd, &size)) {
+    bool whole = whole_file(bb, &fd, &size);
+    if (ctx->file && whole) {
         *status = pass_file(f, in, bb, fd, size);
         return true;
     }
@@ -279,6 +286,10 @@ static bool start(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb,
                 return tagged_by_headers(f, in, status);
             break;
         case ETAG_SOURCE_DIGEST:
+            if (whole) { /* a handler that sends a file of its choice */
+                *status = pass_file(f, in, bb, fd, size);
+                return true;
+            }
             in->state = digest_state(in, r);
             return false;
         default:

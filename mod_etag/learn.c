@@ -5,10 +5,9 @@
 #include <http_protocol.h>
 
 #include "etagd/lib/httpdate.h"
+#include "mod_etag/labels.h"
 #include "mod_etag/node.h"
 #include "mod_etag/tag.h"
-
-#define TAGS_MAX 64 /* names taken from one response; more overflow into the scope that every tag covers */
 
 /* --- the header capsule --- */
 
@@ -113,39 +112,6 @@ static const char *refusal(struct etag_request *ctx, request_rec *r, const char 
 
 /* --- tags and groups --- */
 
-struct labels {
-    struct span tags[TAGS_MAX], groups[TAGS_MAX];
-    size_t ntags, ngroups;
-};
-
-static void add_label(struct span *list, size_t *n, const char *p, size_t len)
-{
-    if (len && *n < TAGS_MAX)
-        list[(*n)++] = span_of(p, len);
-    else if (len)
-        list[TAGS_MAX - 1] = SPAN_LITERAL("*"); /* the scope that every tag's invalidation covers */
-}
-
-/* Surrogate-Key and xkey separate by space, Cache-Tag by comma: both are taken as separators. */
-static void add_words(struct labels *l, const char *text)
-{
-    while (*text) {
-        size_t n = strcspn(text, " ,\t");
-        add_label(l->tags, &l->ntags, text, n);
-        text += n + (text[n] != '\0');
-    }
-}
-
-/* RFC 9875: a list of strings (RFC 9651). */
-static void add_groups(struct labels *l, const char *text)
-{
-    const char *end;
-    while ((text = strchr(text, '"')) && (end = strchr(text + 1, '"'))) {
-        add_label(l->groups, &l->ngroups, text + 1, (size_t)(end - text - 1));
-        text = end + 1;
-    }
-}
-
 static void strip_labels(const struct etag_dir *dir, request_rec *r)
 {
     for (int i = 0; dir->group_headers && i < dir->group_headers->nelts; i++) {
@@ -157,27 +123,38 @@ static void strip_labels(const struct etag_dir *dir, request_rec *r)
     }
 }
 
+/* What could not be taken belongs to the scope that every tag's and group's invalidation covers. */
+static void note_incomplete(struct labels *tags, const struct labels *groups)
+{
+    if (tags->incomplete || groups->incomplete)
+        tags->at[tags->n < LABELS_MAX ? tags->n++ : LABELS_MAX - 1] = SPAN_LITERAL("*");
+}
+
 void learn_labels(struct etag_request *ctx, request_rec *r)
 {
     const struct etag_dir *dir = ctx->dir;
     const char *error = NULL;
-    struct labels *l = ctx->labels = apr_pcalloc(r->pool, sizeof *l);
+    struct labels *tags = ctx->tags = apr_pcalloc(r->pool, sizeof *tags);
+    struct labels *groups = ctx->groups = apr_pcalloc(r->pool, sizeof *groups);
 
     for (int i = 0; dir->groups && i < dir->groups->nelts; i++)
-        add_words(l, APR_ARRAY_IDX(dir->groups, i, const char *));
+        labels_words(tags, APR_ARRAY_IDX(dir->groups, i, const char *));
     if (dir->groups_expr) {
         const char *text = ap_expr_str_exec(r, dir->groups_expr, &error);
         if (text && !error)
-            add_words(l, text);
+            labels_words(tags, text);
+        else
+            tags->incomplete = true;
     }
     for (int i = 0; dir->group_headers && i < dir->group_headers->nelts; i++) {
         const char *name = APR_ARRAY_IDX(dir->group_headers, i, const char *);
         const char *text = request_response_header(r, name);
         if (text && strcasecmp(name, "Cache-Groups") == 0)
-            add_groups(l, text);
+            labels_strings(groups, r->pool, text);
         else if (text)
-            add_words(l, text);
+            labels_words(tags, text);
     }
+    note_incomplete(tags, groups);
     if (dir->group_headers_strip)
         strip_labels(dir, r);
 }
@@ -198,11 +175,12 @@ static void check_scope(void *arg, struct span scope)
 
 /* Whether what invalidates this response voids the record as well: a page may get another tag and keep its
  * body. */
-static bool covers(const struct table *t, const struct table_copy *copy, const struct key *key, const struct labels *l)
+static bool covers(const struct etag_request *ctx, const struct table *t, const struct table_copy *copy)
 {
     struct coverage c = {.table = t, .copy = copy, .whole = true};
 
-    return scope_each_of_key(span_of(key->text, key->n), l->tags, l->ntags, l->groups, l->ngroups, check_scope, &c) &&
+    return scope_each_of_key(span_of(ctx->key.text, ctx->key.n), ctx->tags->at, ctx->tags->n, ctx->groups->at,
+                             ctx->groups->n, check_scope, &c) &&
            c.whole;
 }
 
@@ -217,8 +195,7 @@ static bool same_capsule(const struct etag_request *ctx, const struct table *t, 
 }
 
 /* Whether the table already says exactly this: then there is nothing to publish. */
-static bool known_already(struct etag_request *ctx, const char *names, const char *key, const struct labels *l,
-                          struct span value)
+static bool known_already(struct etag_request *ctx, const char *names, const char *key, struct span value)
 {
     const struct table *t = node_table(ctx->hold);
     struct table_copy copy;
@@ -231,19 +208,26 @@ static bool known_already(struct etag_request *ctx, const char *names, const cha
     if (table_lookup(t, table_identify(t, span_str(key)), &copy) != TABLE_HIT)
         return false;
     n = entry_encode(encoded, sizeof encoded, &copy.entry);
-    return span_eq(span_of((const char *)encoded, n), value) && covers(t, &copy, &ctx->key, l) &&
+    return span_eq(span_of((const char *)encoded, n), value) && covers(ctx, t, &copy) &&
            same_capsule(ctx, t, &copy);
 }
 
-/* One ETAG PUT. NULL: done with; else the union of names to try again with. */
-static const char *put(struct etag_request *ctx, request_rec *r, const char *names, const struct labels *l,
-                       struct span value)
+static int add_labels(struct span *argv, int n, apr_pool_t *p, const struct labels *l)
 {
-    struct span argv[13 + 2 * TAGS_MAX];
+    argv[n++] = span_str(apr_psprintf(p, "%" APR_SIZE_T_FMT, l->n));
+    for (size_t i = 0; i < l->n; i++)
+        argv[n++] = l->at[i];
+    return n;
+}
+
+/* One ETAG PUT. NULL: done with; else the union of names to try again with. */
+static const char *put(struct etag_request *ctx, request_rec *r, const char *names, struct span value)
+{
+    struct span argv[13 + 2 * LABELS_MAX];
     const char *variant = request_variant(r, ctx->dir, names), *rest = NULL;
     int n = 0;
 
-    if (known_already(ctx, names, apr_pstrcat(r->pool, ctx->key.text, "#", variant, NULL), l, value))
+    if (known_already(ctx, names, apr_pstrcat(r->pool, ctx->key.text, "#", variant, NULL), value))
         return NULL;
     argv[n++] = SPAN_LITERAL("ETAG");
     argv[n++] = SPAN_LITERAL("PUT");
@@ -255,12 +239,8 @@ static const char *put(struct etag_request *ctx, request_rec *r, const char *nam
     argv[n++] = span_str(apr_psprintf(r->pool, "%" APR_INT64_T_FMT, (apr_int64_t)(ctx->dir->ttl / 1000)));
     argv[n++] = value;
     argv[n++] = span_of(ctx->capsule, ctx->capsule_n);
-    argv[n++] = span_str(apr_psprintf(r->pool, "%" APR_SIZE_T_FMT, l->ntags));
-    for (size_t i = 0; i < l->ntags; i++)
-        argv[n++] = l->tags[i];
-    argv[n++] = span_str(apr_psprintf(r->pool, "%" APR_SIZE_T_FMT, l->ngroups));
-    for (size_t i = 0; i < l->ngroups; i++)
-        argv[n++] = l->groups[i];
+    n = add_labels(argv, n, r->pool, ctx->tags);
+    n = add_labels(argv, n, r->pool, ctx->groups);
     struct redisReply *reply = node_call(r->pool, n, argv, -1, &ctx->budget_ns);
     return reply && node_reply_error(reply, "NAMES", &rest) ? rest : NULL;
 }
@@ -284,9 +264,9 @@ void learn_publish(struct etag_request *ctx, request_rec *r)
         .tag = upstream ? span_str(upstream) : span_of((const char *)ctx->tag.base, DIGEST_BASE_SIZE),
     };
     size_t n = entry_encode(value, sizeof value, &e);
-    if (!n || !ctx->labels)
+    if (!n || !ctx->tags)
         return;
     /* Another node may know more names: the second try uses the union, a third would mean a race. */
     for (int tries = 0; names && tries < 2; tries++)
-        names = put(ctx, r, names, ctx->labels, span_of((const char *)value, n));
+        names = put(ctx, r, names, span_of((const char *)value, n));
 }

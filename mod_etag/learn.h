@@ -16,7 +16,7 @@ bool learn_capsule(struct etag_request *ctx, request_rec *r);
 /* Puts the capsule's lines on a 304 about to be emitted. */
 void learn_replay(request_rec *r, const char *capsule, size_t n);
 
-/* Takes the names that the response is invalidated by (ETagGroups, ETagGroupHeader) into ctx->labels, and
+/* Takes the names that the response is invalidated by (ETagGroups, ETagGroupHeader) into ctx->tags and groups, and
  * their headers off the response where "strip" says so: while the headers have not been sent. */
 void learn_labels(struct etag_request *ctx, request_rec *r);
 

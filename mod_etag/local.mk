@@ -22,6 +22,7 @@ mod_etag_mod_etag_la_SOURCES = \
 	mod_etag/in.c mod_etag/in.h \
 	mod_etag/body.c mod_etag/body.h \
 	mod_etag/await.c mod_etag/await.h \
+	mod_etag/labels.c mod_etag/labels.h \
 	mod_etag/learn.c mod_etag/learn.h \
 	mod_etag/finish.c mod_etag/finish.h \
 	mod_etag/write.c mod_etag/write.h

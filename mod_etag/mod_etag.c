@@ -55,6 +55,7 @@ static void restore_for_redirect(request_rec *r)
         struct etag_request *ctx = context_of(p);
         if (ctx && ctx->hidden) {
             request_restore_conditionals(p, &ctx->saved);
+            request_restore_range(p, &ctx->saved);
             ctx->hidden = false;
         }
     }

@@ -66,7 +66,7 @@ struct etag_request {
     const char *coded_in;          /* Content-Encoding the body arrived with, NULL: identity */
     struct entity_tag matched;     /* on a 304: what the client sent */
     enum coding matched_coding;
-    struct labels *labels;         /* learn.c's */
+    struct labels *tags, *groups;  /* what the response is invalidated by; NULL until its headers are final */
     char capsule[CAPSULE_MAX];
     size_t capsule_n;
 };

@@ -148,6 +148,10 @@ void request_restore_conditionals(request_rec *r, const struct etag_conditionals
     put_back(r, "If-None-Match", saved->if_none_match);
     put_back(r, "If-Modified-Since", saved->if_modified_since);
     put_back(r, "If-Unmodified-Since", saved->if_unmodified_since);
+}
+
+void request_restore_range(request_rec *r, const struct etag_conditionals *saved)
+{
     put_back(r, "Range", saved->range);
 }
 

@@ -61,6 +61,8 @@ bool request_may_be_early(request_rec *r);
  * that depends on one that can fail; and puts them back. */
 void request_hide_conditionals(request_rec *r, struct etag_conditionals *saved);
 void request_restore_conditionals(request_rec *r, const struct etag_conditionals *saved);
+/* Range, hidden with them: only when the condition it came with has been judged. Otherwise the whole is sent. */
+void request_restore_range(request_rec *r, const struct etag_conditionals *saved);
 void request_read_conditionals(request_rec *r, struct etag_conditionals *out);
 
 /* Fills the library's view of the request from saved conditionals and headers_in. */

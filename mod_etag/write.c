@@ -5,10 +5,12 @@
 #include <apr_uri.h>
 #include <http_protocol.h>
 
+#include "mod_etag/labels.h"
 #include "mod_etag/mod_etag.h"
 #include "mod_etag/node.h"
 
-#define FIELDS_MAX 8 /* operation and argument for the target, Location, Content-Location, Destination */
+/* Operation and argument for the target, Location, Content-Location, Destination, and each group. */
+#define FIELDS_MAX (8 + 2 * (LABELS_MAX + 1))
 
 /* The target's key without scheme. A Host that the virtual host does not name has no key to learn
  * under, but the write it carries is real: then the site's own name stands in. */
@@ -26,15 +28,35 @@ static bool target(struct etag_request *ctx, request_rec *r, struct key *out)
     return request_key(r, ctx->dir, out) || key_build(out, &parts) == KEY_OK;
 }
 
+static struct span authority_of(const struct key *key)
+{
+    return span_of(key->text + key->scheme, strcspn(key->text + key->scheme, "/"));
+}
+
+/* A reference's path, resolved against the target's (RFC 3986 5.2). */
+static bool resolve_path(request_rec *r, apr_uri_t *uri)
+{
+    const char *base = request_first(r)->parsed_uri.path, *slash = base ? strrchr(base, '/') : NULL;
+
+    if (!uri->path || *uri->path != '/') {
+        if (uri->hostinfo || !slash)
+            return false;
+        uri->path = uri->path && *uri->path
+                        ? apr_pstrcat(r->pool, apr_pstrmemdup(r->pool, base, (apr_size_t)(slash - base + 1)), uri->path, NULL)
+                        : apr_pstrdup(r->pool, base);
+    }
+    return ap_normalize_path(uri->path, AP_NORMALIZE_NOT_ABOVE_ROOT);
+}
+
 /* A URL of the response, when it is the target's own site (RFC 9111 4.4: other origins' are not ours to
  * invalidate). */
 static bool same_site(request_rec *r, const struct key *of, const char *value, struct key *out)
 {
     apr_uri_t uri;
     struct key_parts parts = {.scheme = SPAN_LITERAL("http")};
-    struct span authority = span_of(of->text + of->scheme, strcspn(of->text + of->scheme, "/"));
+    struct span authority = authority_of(of);
 
-    if (apr_uri_parse(r->pool, value, &uri) != APR_SUCCESS || !uri.path || *uri.path != '/')
+    if (apr_uri_parse(r->pool, value, &uri) != APR_SUCCESS || !resolve_path(r, &uri))
         return false;
     if (uri.hostinfo && !span_eq_nocase(span_str(uri.hostinfo), authority))
         return false;
@@ -72,6 +94,28 @@ static bool is_deep(const request_rec *r)
     return false;
 }
 
+/* RFC 9875 Cache-Group-Invalidation: groups of this origin. What cannot be read may be any of them. */
+static size_t add_groups(struct span *fields, size_t n, request_rec *r, const struct key *key)
+{
+    const char *text = request_response_header(r, "Cache-Group-Invalidation");
+    struct span authority = authority_of(key);
+    const char *host = apr_pstrmemdup(r->pool, authority.p, authority.n);
+    struct labels groups = {.n = 0};
+
+    if (!text)
+        return n;
+    labels_strings(&groups, r->pool, text);
+    for (size_t i = 0; i < groups.n; i++) {
+        fields[n++] = SPAN_LITERAL("group");
+        fields[n++] = span_str(apr_psprintf(r->pool, "%s %.*s", host, (int)groups.at[i].n, groups.at[i].p));
+    }
+    if (groups.incomplete) {
+        fields[n++] = SPAN_LITERAL("host");
+        fields[n++] = span_str(host);
+    }
+    return n;
+}
+
 static void invalidate(struct etag_request *ctx, request_rec *r)
 {
     static const char *const others[] = {"Location", "Content-Location"};
@@ -93,6 +137,7 @@ static void invalidate(struct etag_request *ctx, request_rec *r)
         destination = apr_table_get(r->headers_in, "Destination");
         if (destination && same_site(r, &key, destination, &other))
             n = add(fields, n, r, operation, &other);
+        n = add_groups(fields, n, r, &key);
     }
     etag_verdict(r, "write", node_invalidate(r->pool, fields, n, &ctx->budget_ns) ? "invalidated" : "invalidation kept");
 }
@@ -104,7 +149,9 @@ apr_status_t etag_write_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 
     if (APR_BRIGADE_EMPTY(bb))
         return ap_pass_brigade(f->next, bb);
-    if (r->status >= 200 && r->status < 400)
+    /* A 4xx refused the write. A 5xx says nothing: the gateway's time may have run out after the backend
+     * had committed. */
+    if (r->status >= 200 && (r->status < 400 || r->status >= 500))
         invalidate(ctx, r);
     ap_remove_output_filter(f);
     return ap_pass_brigade(f->next, bb);

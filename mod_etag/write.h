@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ETAG_WRITE: invalidation by requests. A PROTOCOL filter, so that it also sees canned errors; on a 2xx
- * or 3xx answer to an unsafe method it invalidates the target and the same-origin Location and
- * Content-Location before the response leaves (RFC 9111 4.4; read your writes).
+ * ETAG_WRITE: invalidation by requests. A PROTOCOL filter, so that it also sees canned errors; on an
+ * answer to an unsafe method that does not refuse it (2xx, 3xx, and 5xx, which may have been carried out)
+ * it invalidates the target, the same-origin Location, Content-Location and Destination, and the groups of
+ * Cache-Group-Invalidation before the response leaves (RFC 9111 4.4, RFC 9875; read your writes).
  */
 #ifndef MOD_ETAG_WRITE_H
 #define MOD_ETAG_WRITE_H

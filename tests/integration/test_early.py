@@ -164,7 +164,7 @@ def test_page_begun_before_an_invalidation_is_not_learned(site, backend, etagd):
 
 @pytest.mark.parametrize("method, status, forgets", [
     ("POST", 200, True), ("PUT", 201, True), ("PUT", 204, True), ("DELETE", 204, True), ("PATCH", 200, True),
-    ("POST", 303, True), ("POST", 404, False), ("PUT", 412, False), ("DELETE", 500, False), ("OPTIONS", 200, False)])
+    ("POST", 303, True), ("POST", 404, False), ("PUT", 412, False), ("DELETE", 500, True), ("PUT", 504, True), ("OPTIONS", 200, False)])
 def test_writes(site, backend, method, status, forgets):
     """Read your writes: once the answer is here, no old tag is confirmed."""
     learn(site, backend)
