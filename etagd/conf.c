@@ -44,7 +44,8 @@ static const struct option options[] = {
     {"MaxClients", NUMBER, AT(max_clients), "1024", 1, 65536, "connections at one time"},
     {"HashThreads", NUMBER, AT(hash_threads), "2", 1, 64, "threads that hash large files"},
     {"HashQueue", NUMBER, AT(hash_queue), "256", 1, 4096, "large files that may wait for a thread"},
-    {"StateDir", TEXT, AT(state_dir), NULL, 0, 0, "folder of the marker of unsent invalidations; default: the socket's"},
+    {"StateDir", TEXT, AT(state_dir), NULL, 0, 0,
+     "folder of the marker of unsent invalidations; default: the socket's"},
     {"LogFile", TEXT, AT(log_file), NULL, 0, 0, "file to log to; unset: standard error"},
     {"LogLevel", TEXT, AT(log_level), "info", 0, 0, "error, warn, info or debug"},
 };

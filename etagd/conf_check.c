@@ -22,8 +22,8 @@ static bool check_socket(const struct conf *c, struct conf_error *err)
     if (*c->socket != '/')
         return conf_fail(err, "Socket \"%s\": must be an absolute path", c->socket);
     if (strlen(c->socket) > most)
-        return conf_fail(err, "Socket \"%s\": the path has %zu bytes, the system allows %zu; choose a shorter one", c->socket,
-                    strlen(c->socket), most);
+        return conf_fail(err, "Socket \"%s\": the path has %zu bytes, the system allows %zu; choose a shorter one",
+                         c->socket, strlen(c->socket), most);
     return true;
 }
 
@@ -54,7 +54,8 @@ static bool check_accounts(const struct conf *c, struct conf_error *err)
     char wrong[64];
 
     if (!accounts_users(c->allow_users, users, &n, wrong))
-        return conf_fail(err, "AllowUsers: \"%s\" is no user of this system, or more than %d are named", wrong, ACCOUNTS_MAX);
+        return conf_fail(err, "AllowUsers: \"%s\" is no user of this system, or more than %d are named", wrong,
+                         ACCOUNTS_MAX);
     if (c->socket_group && !accounts_group(c->socket_group, &group))
         return conf_fail(err, "SocketGroup: \"%s\" is no group of this system", c->socket_group);
     return true;
@@ -64,7 +65,8 @@ static bool check_accounts(const struct conf *c, struct conf_error *err)
 static bool check_words(const struct conf *c, struct conf_error *err)
 {
     if (!c->key_prefix || strpbrk(c->key_prefix, " {}\t\"'"))
-        return conf_fail(err, "KeyPrefix \"%s\": must be one word without braces and quotes", c->key_prefix ? c->key_prefix : "");
+        return conf_fail(err, "KeyPrefix \"%s\": must be one word without braces and quotes",
+                         c->key_prefix ? c->key_prefix : "");
     if (!c->node || strpbrk(c->node, " {}\t\"'"))
         return conf_fail(err, "NodeName \"%s\": must be one word without braces and quotes", c->node ? c->node : "");
     return true;
@@ -84,7 +86,8 @@ bool conf_check(struct conf *c, struct conf_error *err)
     if (!c->log_level || !log_level_parse(c->log_level, &level))
         return conf_fail(err, "LogLevel \"%s\": expected error, warn, info or debug", c->log_level ? c->log_level : "");
     if (c->tag_ttl_ms > c->horizon_ms / 2)
-        return conf_fail(err, "TagTTL is more than half of Horizon: raise Horizon or lower TagTTL, so that the log always "
+        return conf_fail(err,
+                         "TagTTL is more than half of Horizon: raise Horizon or lower TagTTL, so that the log always "
                          "outlives what it could invalidate");
     return true;
 }

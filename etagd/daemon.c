@@ -149,8 +149,9 @@ static void raise_open_files(const struct conf *conf)
         return;
     limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
     if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < wanted)
-        log_warn("open files are limited to %llu, MaxClients and HashQueue may need %llu: raise the limit (LimitNOFILE)",
-                 (unsigned long long)limit.rlim_cur, (unsigned long long)wanted);
+        log_warn(
+            "open files are limited to %llu, MaxClients and HashQueue may need %llu: raise the limit (LimitNOFILE)",
+            (unsigned long long)limit.rlim_cur, (unsigned long long)wanted);
 }
 
 static void file_hashed(void *arg, struct span identity, const uint8_t digest[DIGEST_SIZE])

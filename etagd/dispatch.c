@@ -210,8 +210,9 @@ static bool read_put(const struct proto_request *q, struct store_put *put)
 {
     size_t at = 10;
 
-    return dispatch_number(q->argv[2], &put->generation) && dispatch_number(q->argv[3], &put->seq) && dispatch_number(q->argv[7], &put->ttl_ms) &&
-           take_list(q, &at, &put->tags, &put->ntags) && take_list(q, &at, &put->groups, &put->ngroups) && at == q->argc;
+    return dispatch_number(q->argv[2], &put->generation) && dispatch_number(q->argv[3], &put->seq) &&
+           dispatch_number(q->argv[7], &put->ttl_ms) && take_list(q, &at, &put->tags, &put->ntags) &&
+           take_list(q, &at, &put->groups, &put->ngroups) && at == q->argc;
 }
 
 static void do_put(struct dispatch *d, const struct proto_request *q, int *fd, struct reply *r)
@@ -342,7 +343,8 @@ static const struct command commands[] = {
     {"ETAG", "KEY", 3, 3, do_key, "url"},
     {"ETAG", "GET", 3, 3, do_get, "key"},
     {"ETAG", "FETCH", 3, 3, do_fetch, "key"},
-    {"ETAG", "PUT", 12, 0, do_put, "generation seq key variant names ttl-ms value capsule ntags tag... ngroups group..."},
+    {"ETAG", "PUT", 12, 0, do_put,
+     "generation seq key variant names ttl-ms value capsule ntags tag... ngroups group..."},
     {"ETAG", "FILE", 4, 4, do_file, "identity digest"},
     {"ETAG", "HASH", 3, 3, do_hash, "identity"},
     {"ETAG", "INVALIDATE", 4, 0, do_invalidate, "op arg [op arg...]"},

@@ -114,7 +114,8 @@ static void range(struct dispatch *d, const struct proto_request *q, struct repl
     if (!own_log(d, q, r))
         return;
     if (!read_range(q, reverse, &limit)) {
-        resp_error(r->out, "ERR", reverse ? "expected XREVRANGE log + - [COUNT n]" : "expected XRANGE log - + [COUNT n]");
+        resp_error(r->out, "ERR",
+                   reverse ? "expected XREVRANGE log + - [COUNT n]" : "expected XRANGE log - + [COUNT n]");
         return;
     }
     rows.out = evbuffer_new();

@@ -54,7 +54,8 @@ static int lock_path(const char *path, struct conf_error *err)
     snprintf(name, sizeof name, "%s.lock", path);
     fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (fd < 0) {
-        fail(err, name, strerror(errno), "make its folder exist and be writable for etagd, or choose another with --socket");
+        fail(err, name, strerror(errno),
+             "make its folder exist and be writable for etagd, or choose another with --socket");
         return -1;
     }
     if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
@@ -88,7 +89,8 @@ static bool clear_path(const struct sockaddr_un *address, struct conf_error *err
     if (lstat(path, &st) < 0)
         return errno == ENOENT || fail(err, path, strerror(errno), "choose another path with --socket");
     if (!S_ISSOCK(st.st_mode))
-        return fail(err, path, "something that is no socket is there", "remove it, or choose another path with --socket");
+        return fail(err, path, "something that is no socket is there",
+                    "remove it, or choose another path with --socket");
     if (somebody_listens(address))
         return fail_busy(err, path);
     if (st.st_uid != geteuid())
