@@ -9,8 +9,6 @@
 #include "mod_etag/learn.h"
 #include "mod_etag/tag.h"
 
-#define PASS_ON 65536 /* bytes collected in STREAM before they are passed on */
-
 /* --- HOLD --- */
 
 static apr_time_t deadline(const struct in_context *in)
@@ -23,11 +21,13 @@ static bool overdue(const struct in_context *in)
     return apr_time_now() >= deadline(in);
 }
 
-/* Lets go of what was kept back: this response gets no tag of ours. */
+/* Lets go of what was kept back: this response gets no tag of ours, and neither will the next one of its
+ * length, so there is nothing to learn. */
 static apr_status_t release(ap_filter_t *f, struct in_context *in, const char *why)
 {
     etag_verdict(f->r, "untagged", why);
-    in->state = in->req->learn ? IN_STREAM : IN_PASS;
+    in->req->learn = false;
+    in->state = IN_PASS;
     return ap_pass_brigade(f->next, in->held);
 }
 
@@ -47,15 +47,14 @@ static apr_status_t take(struct in_context *in, apr_bucket *b, apr_read_type_e h
     if (rv != APR_SUCCESS)
         return rv;
     in->held_bytes += (apr_off_t)n;
-    in->body_bytes += (apr_off_t)n;
-    return !in->digest || digest_update(in->digest, data, n) ? APR_SUCCESS : APR_EGENERAL;
+    return digest_update(in->digest, data, n) ? APR_SUCCESS : APR_EGENERAL;
 }
 
 /* A script that dies leaves no error bucket, but less than the length it announced. */
 static bool as_long_as_announced(const struct in_context *in, request_rec *r)
 {
     const char *length = request_response_header(r, "Content-Length");
-    return !length || apr_atoi64(length) == in->body_bytes;
+    return !length || apr_atoi64(length) == in->held_bytes;
 }
 
 /* The whole body lies in in->held and EOS has come. */
@@ -129,64 +128,21 @@ bool body_hold(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb, ap
     return true;
 }
 
-/* --- STREAM --- */
+/* --- WATCH --- */
 
-static void finish_stream(struct in_context *in, request_rec *r)
+/* The tag went out with the headers; the end tells whether it may be learned. */
+apr_status_t body_watch(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb)
 {
-    struct etag_request *ctx = in->req;
-    uint8_t content[DIGEST_SIZE];
-
-    if (in->digest) {
-        ctx->learn = ctx->learn && as_long_as_announced(in, r) && digest_final(in->digest, content) &&
-                     tag_from_content(ctx, r, ENTRY_DIGEST, span_of((const char *)content, sizeof content), false);
-        ctx->streamed = true;
-    }
-    ctx->complete = true;
-}
-
-/* Passes bb on in pieces; what is read to be hashed is never collected beyond PASS_ON. */
-apr_status_t body_stream(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb)
-{
-    apr_status_t rv = APR_SUCCESS;
-
-    in->held_bytes = 0;
-    while (!APR_BRIGADE_EMPTY(bb)) {
-        apr_bucket *b = APR_BRIGADE_FIRST(bb);
-
+    for (apr_bucket *b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb); b = APR_BUCKET_NEXT(b)) {
         if (AP_BUCKET_IS_ERROR(b) || AP_BUCKET_IS_EOC(b)) {
             in->req->learn = false;
             in->state = IN_PASS;
-            break;
-        }
-        if (APR_BUCKET_IS_EOS(b)) {
-            finish_stream(in, f->r);
+        } else if (APR_BUCKET_IS_EOS(b)) {
+            in->req->complete = true;
             in->state = IN_PASS;
-            break;
-        }
-        if (!APR_BUCKET_IS_METADATA(b) && in->digest) {
-            rv = take(in, b, APR_NONBLOCK_READ);
-            if (APR_STATUS_IS_EAGAIN(rv)) {
-                APR_BRIGADE_INSERT_TAIL(in->held, apr_bucket_flush_create(f->c->bucket_alloc));
-                rv = ap_pass_brigade(f->next, in->held);
-                if (rv == APR_SUCCESS)
-                    rv = take(in, b, APR_BLOCK_READ);
-            }
-            if (rv != APR_SUCCESS) {
-                in->req->learn = false;
-                in->state = IN_PASS;
-                return rv;
-            }
-        }
-        APR_BUCKET_REMOVE(b);
-        APR_BRIGADE_INSERT_TAIL(in->held, b);
-        if (in->held_bytes > PASS_ON) {
-            in->held_bytes = 0;
-            if ((rv = ap_pass_brigade(f->next, in->held)) != APR_SUCCESS)
-                return rv;
         }
     }
-    APR_BRIGADE_CONCAT(in->held, bb);
-    return ap_pass_brigade(f->next, in->held);
+    return ap_pass_brigade(f->next, bb);
 }
 
 /* --- DROP --- */

@@ -13,7 +13,7 @@
 enum in_state {
     IN_START,  /* the first brigade decides */
     IN_HOLD,   /* the body is kept back while it is hashed, until its end or a bound */
-    IN_STREAM, /* the body passes while it is hashed (or only watched): the tag serves the next request */
+    IN_WATCH,  /* the tag is known from the headers; the body passes, its end tells whether it was whole */
     IN_PASS,   /* nothing more to do */
     IN_DROP    /* a 304 or 412 went out in the body's place; the rest is swallowed */
 };
@@ -21,9 +21,8 @@ enum in_state {
 struct in_context {
     struct etag_request *req;
     enum in_state state;
-    apr_bucket_brigade *held; /* HOLD: what is kept back; STREAM: what is about to be passed */
-    apr_off_t held_bytes; /* in held */
-    apr_off_t body_bytes; /* read so far */
+    apr_bucket_brigade *held; /* what is kept back */
+    apr_off_t held_bytes;
     apr_time_t begun;
     struct digest *digest; /* the body's own: other requests' filters may run on this thread between calls */
 };
@@ -38,7 +37,7 @@ bool in_tagged(ap_filter_t *f, struct in_context *in, const uint8_t content[DIGE
 /* True while the body is still held; false when the state has changed: *status says how what was held
  * went, and what is left of bb belongs to the new state. */
 bool body_hold(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb, apr_status_t *status);
-apr_status_t body_stream(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb);
+apr_status_t body_watch(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb);
 apr_status_t body_drop(struct in_context *in, request_rec *r, apr_bucket_brigade *bb);
 
 #endif

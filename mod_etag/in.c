@@ -192,7 +192,7 @@ static bool tagged_by_headers(ap_filter_t *f, struct in_context *in, apr_status_
         return false;
     set_etag(in->req, r);
     if (in->req->learn)
-        in->state = IN_STREAM;
+        in->state = IN_WATCH;
     return precluded(f, in, last_modified(r), status);
 }
 
@@ -221,7 +221,7 @@ static bool from_version(struct in_context *in, request_rec *r)
     return tag_from_content(in->req, r, ENTRY_VERSION, span_str(text), true);
 }
 
-/* Where the digest is the source: keep the body back, hash it in passing, or let it go. */
+/* Where the digest is the source: the body is kept back, or let go. */
 static enum in_state digest_state(struct in_context *in, request_rec *r)
 {
     const char *length = request_response_header(r, "Content-Length");
@@ -232,14 +232,14 @@ static enum in_state digest_state(struct in_context *in, request_rec *r)
         etag_verdict(r, "untagged", "stream");
         return IN_PASS;
     }
+    if (length && apr_atoi64(length) > in->req->dir->buffer_limit) {
+        etag_verdict(r, "untagged", "longer than ETagBufferLimit");
+        return IN_PASS;
+    }
     in->digest = digest_new();
     if (!in->digest || !digest_begin(in->digest))
         return IN_PASS;
     apr_pool_cleanup_register(r->pool, in->digest, free_digest, apr_pool_cleanup_null);
-    if (length && apr_atoi64(length) > in->req->dir->buffer_limit) {
-        etag_verdict(r, "untagged", "longer than ETagBufferLimit");
-        return in->req->learn ? IN_STREAM : IN_PASS;
-    }
     in->begun = apr_time_now();
     return IN_HOLD;
 }
@@ -321,8 +321,8 @@ apr_status_t etag_in_filter(ap_filter_t *f, apr_bucket_brigade *bb)
             return status;
     }
     switch (in->state) {
-    case IN_STREAM:
-        return body_stream(f, in, bb);
+    case IN_WATCH:
+        return body_watch(f, in, bb);
     case IN_DROP:
         return body_drop(in, f->r, bb);
     default:

@@ -61,7 +61,6 @@ struct etag_request {
 
     bool complete;                 /* the whole body of a 200 passed ETAG_IN without an error bucket */
     bool learn;                    /* to be published at the end, when complete */
-    bool streamed;                 /* tag became known after the headers were sent: for the next request */
     struct etag_tag tag;
     const char *coded_in;          /* Content-Encoding the body arrived with, NULL: identity */
     struct entity_tag matched;     /* on a 304: what the client sent */
