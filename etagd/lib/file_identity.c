@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,6 +16,9 @@
 
 #ifndef STATX_MNT_ID
 #define STATX_MNT_ID 0x1000U
+#endif
+#ifndef STATX_MNT_ID_UNIQUE
+#define STATX_MNT_ID_UNIQUE 0x4000U
 #endif
 
 /* --- boot id --- */
@@ -38,10 +42,18 @@ void file_identity_prepare(void)
     pthread_once(&once, read_boot_id);
 }
 
-/* --- file systems --- */
+/* --- mounts --- */
 
-/* Whose stat need not change when the content does: an image mounted in another's place has equal inodes
- * and times, and a server elsewhere or a program may say what it likes. */
+static bool is_one_of(uint32_t type, const uint32_t *types, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (type == types[i])
+            return true;
+    return false;
+}
+
+/* Whose stat need not change when the content does: a server elsewhere or a program may say what it likes,
+ * and what was made to be copied as an image has the times that its maker chose. */
 static bool type_is_untrusted(uint32_t type)
 {
     static const uint32_t untrusted[] = {
@@ -63,43 +75,65 @@ static bool type_is_untrusted(uint32_t type)
         0x61756673, /* aufs */
         0x786F4256, /* vboxsf */
     };
-    for (size_t i = 0; i < sizeof(untrusted) / sizeof(*untrusted); i++)
-        if (type == untrusted[i])
-            return true;
-    return false;
+    return is_one_of(type, untrusted, sizeof untrusted / sizeof *untrusted);
 }
 
-/* Mounts seen: 62 bits of a mixed mount and device, then "known" and "trusted". A lost race or a crowded
- * place costs a statfs, nothing else. */
-#define MOUNTS 64
+/* A mount id that comes back may stand for another image with the same inodes and times. Images are
+ * mounted read-only; what is written to gets times of its own. */
+static bool is_written_disk(const struct statfs *fs)
+{
+    static const uint32_t disks[] = {
+        0xEF53, /* ext2, ext3, ext4 */
+        0x58465342, /* XFS */
+        0x9123683E, /* Btrfs */
+        0x2FC12FC1, /* ZFS */
+        0xF2F52010, /* F2FS */
+        0x01021994, /* tmpfs */
+    };
+    return !(fs->f_flags & ST_RDONLY) && is_one_of((uint32_t)fs->f_type, disks, sizeof disks / sizeof *disks);
+}
+
+static bool ask_mount(struct statfs *fs, int fd, const char *path)
+{
+    return (fd >= 0 ? fstatfs(fd, fs) : statfs(path, fs)) == 0;
+}
+
+/* Mounts seen: a unique mount id, then "known" and "trusted". A lost race or a crowded place costs a
+ * statfs, nothing else. */
+#define MOUNTS 64u
 static _Atomic uint64_t mounts[MOUNTS];
 
-static uint64_t mix(uint64_t x)
+/* What a unique id was told once holds until the next boot: no other mount ever has it. */
+static bool unique_mount_is_trusted(uint64_t id, int fd, const char *path)
 {
-    x ^= x >> 30;
-    x *= UINT64_C(0xbf58476d1ce4e5b9);
-    x ^= x >> 27;
-    x *= UINT64_C(0x94d049bb133111eb);
-    return x ^ x >> 31;
-}
-
-static bool mount_is_trusted(const struct statx *st, uint64_t mount, int fd, const char *path)
-{
-    const uint64_t id = mix(mix(mount) ^ ((uint64_t)st->stx_dev_major << 32 | st->stx_dev_minor)) & ~UINT64_C(3);
-    _Atomic uint64_t *place = &mounts[id >> 58 & (MOUNTS - 1)];
+    _Atomic uint64_t *place = &mounts[id % MOUNTS];
     const uint64_t seen = atomic_load_explicit(place, memory_order_relaxed);
     struct statfs fs;
 
-    if ((seen & ~UINT64_C(1)) == (id | 2))
+    if ((seen & ~UINT64_C(1)) == (id << 2 | 2))
         return seen & 1;
-    if ((fd >= 0 ? fstatfs(fd, &fs) : statfs(path, &fs)) != 0)
+    if (!ask_mount(&fs, fd, path))
         return false;
     const bool trusted = !type_is_untrusted((uint32_t)fs.f_type);
-    /* Without a mount id a device number may come back with another file system on it. */
-    if (mount)
-        atomic_store_explicit(place, id | 2 | trusted, memory_order_relaxed);
+    atomic_store_explicit(place, id << 2 | 2 | trusted, memory_order_relaxed);
     return trusted;
 }
+
+/* Without unique ids nothing may be kept of a mount: it is asked each time. *number also tells file
+ * systems apart by their own id, as far as they have one. */
+static bool reused_mount_is_trusted(uint64_t *number, int fd, const char *path)
+{
+    uint64_t fsid = 0;
+    struct statfs fs;
+
+    if (!ask_mount(&fs, fd, path))
+        return false;
+    memcpy(&fsid, &fs.f_fsid, sizeof fsid);
+    *number ^= fsid * UINT64_C(0x9E3779B97F4A7C15);
+    return is_written_disk(&fs);
+}
+
+_Static_assert(sizeof((struct statfs *)0)->f_fsid == sizeof(uint64_t), "the id of a file system");
 
 /* --- text --- */
 
@@ -152,19 +186,21 @@ bool file_identity_get(struct file_identity *out, int fd, const char *path)
 
     file_identity_prepare();
     out->n = 0;
+    /* A kernel that has unique mount ids prefers them when asked for both. */
     if (!have_boot_id ||
         statx(fd >= 0 ? fd : AT_FDCWD, fd >= 0 ? "" : path, fd >= 0 ? AT_EMPTY_PATH : 0,
-              STATX_BASIC_STATS | STATX_MNT_ID, &st) != 0 ||
+              STATX_BASIC_STATS | STATX_MNT_ID | STATX_MNT_ID_UNIQUE, &st) != 0 ||
         (st.stx_mask & STATX_BASIC_STATS) != STATX_BASIC_STATS || !S_ISREG(st.stx_mode))
         return false;
-    const uint64_t mount = st.stx_mask & STATX_MNT_ID ? st.stx_mnt_id : 0;
+    uint64_t mount = st.stx_mask & (STATX_MNT_ID | STATX_MNT_ID_UNIQUE) ? st.stx_mnt_id : 0;
 
     clock_gettime(CLOCK_REALTIME, &now);
     out->size = st.stx_size;
     out->mtime_s = st.stx_mtime.tv_sec;
     /* Nobody can set ctime; mtime may be anything. */
     out->settled = st.stx_ctime.tv_sec + SETTLED_S < now.tv_sec;
-    out->trusted = mount_is_trusted(&st, mount, fd, path);
+    out->trusted = st.stx_mask & STATX_MNT_ID_UNIQUE ? unique_mount_is_trusted(mount, fd, path)
+                                                     : reused_mount_is_trusted(&mount, fd, path);
     write_text(out, &st, mount);
     return true;
 }

@@ -5,11 +5,19 @@
  *
  *   file:BOOT:MNT.MAJOR.MINOR.INODE.SIZE.MTIME.MTIME_NS.CTIME.CTIME_NS[.MINUTE]
  *
- * BOOT is the kernel's boot id, the numbers are in lower-case hexadecimal without leading zeros; MNT is the
- * mount id, 0 where the kernel has none. Times of a file change with a coarse clock, so a digest may be
- * kept only when the identity was settled before hashing began, and is equal afterwards. MINUTE (of
- * CLOCK_BOOTTIME) stands only where stat cannot be trusted to show every change (squashfs and erofs images
- * that are replaced, FUSE, 9p, network file systems): such an identity is over when the minute is.
+ * BOOT is the kernel's boot id, the numbers are in lower-case hexadecimal without leading zeros. Times of a
+ * file change with a coarse clock, so a digest may be kept only when the identity was settled before
+ * hashing began, and is equal afterwards.
+ *
+ * MNT is the unique mount id (Linux 6.8), which no other mount has until the next boot: an image mounted in
+ * another's place, with equal inodes and times, has another one. Linux before 6.8 gives a mount's id to
+ * the next one; there MNT is that id, mixed with the file system's own, and proves little.
+ *
+ * MINUTE (of CLOCK_BOOTTIME) stands where stat cannot be trusted to show every change: such an identity
+ * is over when the minute is. With unique mount ids that is squashfs, erofs and other images, FUSE, 9p and
+ * network file systems; without them it is everything but common disk file systems and tmpfs that are
+ * mounted read-write. overlayfs is trusted where mount ids are unique: it holds its layers as long as it is
+ * mounted, and the kernel forbids changing them beneath it.
  * Any thread.
  */
 #ifndef ETAG_LIB_FILE_IDENTITY_H
@@ -32,7 +40,8 @@ struct file_identity {
 };
 
 /* Of an open file (fd >= 0; path may be NULL), else of the file that path names. One system call once the
- * file system is known. False for what is no regular file, cannot be examined, or has no boot id. */
+ * mount is known, two where mount ids are not unique. False for what is no regular file, cannot be
+ * examined, or has no boot id. */
 bool file_identity_get(struct file_identity *out, int fd, const char *path);
 
 /* Reads the boot id now: for a process that may lose sight of /proc (chroot). Not needed otherwise. */

@@ -3,14 +3,35 @@
 #include "etagd/lib/file_identity.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+
+#define MNT_ID 0x1000U
+#define MNT_ID_UNIQUE 0x4000U
+
+/* In place of the library's: a kernel before 6.8 knows no unique mount ids and gives out small ones again. */
+static bool old_kernel;
+
+int statx(int dir, const char *restrict name, int flags, unsigned mask, struct statx *restrict st)
+{
+    const int failed =
+        (int)syscall(SYS_statx, dir, name, flags, old_kernel ? mask & ~(MNT_ID | MNT_ID_UNIQUE) : mask, st);
+
+    if (!failed && old_kernel) {
+        st->stx_mask = (st->stx_mask & ~MNT_ID_UNIQUE) | MNT_ID;
+        st->stx_mnt_id = 51;
+    }
+    return failed;
+}
 
 static char folder[] = "/tmp/identity-XXXXXX";
 static char path[64], other[64];
@@ -185,6 +206,186 @@ static void a_minute_is_no_change(void **state)
     assert_true(file_identity_unchanged(&a, &b));
 }
 
+/* --- mounts --- */
+
+#define IMAGE_SIZE (1 << 20)
+
+/* Runs a command; false when that is not possible here. */
+__attribute__((format(printf, 1, 2))) static bool can(const char *format, ...)
+{
+    char command[512];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(command, sizeof command, format, args);
+    va_end(args);
+    return system(command) == 0;
+}
+
+/* other: an image like path's, but for the content of its file "f". Times, inodes and ids are equal. */
+static bool make_images(void)
+{
+    static char bytes[IMAGE_SIZE];
+    FILE *f;
+
+    write_file(path, "");
+    if (truncate(path, IMAGE_SIZE) != 0 ||
+        !can("d=$(mktemp -d) && echo 'one content' >$d/f && mke2fs -q -t ext4 -d $d %s 2>/dev/null; rm -r $d", path))
+        return false;
+    f = fopen(path, "r+");
+    assert_true(f && fread(bytes, 1, sizeof bytes, f) == sizeof bytes);
+    fclose(f);
+    char *content = memmem(bytes, sizeof bytes, "one content", 11);
+    if (!content) /* mke2fs failed */
+        return false;
+    memcpy(content, "two", 3);
+    f = fopen(other, "w");
+    assert_true(f && fwrite(bytes, 1, sizeof bytes, f) == sizeof bytes);
+    fclose(f);
+    return true;
+}
+
+/* Its identity while mounted with these options; false when that is not possible here. */
+static bool identity_in(const char *image, const char *options, struct file_identity *id, char content[12])
+{
+    char at[64], name[72];
+
+    snprintf(at, sizeof at, "%s/m", folder);
+    snprintf(name, sizeof name, "%s/f", at);
+    if (mkdir(at, 0755) != 0 || !can("mount -o loop,%s %s %s 2>/dev/null", options, image, at))
+        return rmdir(at), false;
+    int fd = open(name, O_RDONLY);
+    assert_true(fd >= 0 && read(fd, content, 11) == 11);
+    content[11] = '\0';
+    assert_true(file_identity_get(id, fd, NULL));
+    close(fd);
+    assert_true(can("umount %s", at));
+    assert_int_equal(rmdir(at), 0);
+    return true;
+}
+
+/* Mounts of this process alone. */
+static bool own_mounts(void)
+{
+    return unshare(CLONE_NEWNS) == 0 && mount("", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+}
+
+static bool text_without_mount_is_equal(const struct file_identity *a, const struct file_identity *b)
+{
+    const char *rest_a = strchr(a->text, '.'), *rest_b = strchr(b->text, '.');
+
+    return rest_a && rest_b && strcmp(rest_a, rest_b) == 0;
+}
+
+static bool kernel_has_unique_ids(void)
+{
+    struct statx st;
+
+    assert_int_equal(statx(AT_FDCWD, path, 0, MNT_ID_UNIQUE, &st), 0);
+    return st.stx_mask & MNT_ID_UNIQUE;
+}
+
+static void an_image_in_the_place_of_another_is_noticed(void **state)
+{
+    struct file_identity one, two;
+    char content_one[12], content_two[12];
+
+    (void)state;
+    if (!own_mounts() || !make_images() || !identity_in(path, "ro", &one, content_one) ||
+        !identity_in(other, "ro", &two, content_two)) {
+        print_message("[  why   ] needs root, mke2fs and loop devices\n");
+        skip();
+    }
+    assert_string_equal(content_one, "one content");
+    assert_string_equal(content_two, "two content");
+    assert_false(file_identity_eq(&one, &two));
+    if (!kernel_has_unique_ids())
+        return;
+    assert_true(one.trusted && two.trusted);
+    assert_true(text_without_mount_is_equal(&one, &two)); /* or this test would prove nothing */
+
+    old_kernel = true;
+    assert_true(identity_in(path, "ro", &one, content_one) && identity_in(other, "ro", &two, content_two));
+    old_kernel = false;
+    assert_false(one.trusted || two.trusted);
+    assert_true(one.n > one.stat_n);
+}
+
+static void written_disks_are_trusted_by_old_kernels(void **state)
+{
+    struct file_identity id;
+    char content[12];
+
+    (void)state;
+    if (!own_mounts() || !make_images() || !identity_in(path, "rw", &id, content)) {
+        print_message("[  why   ] needs root, mke2fs and loop devices\n");
+        skip();
+    }
+    old_kernel = true;
+    assert_true(identity_in(path, "rw", &id, content));
+    old_kernel = false;
+    assert_true(id.trusted && id.n == id.stat_n);
+}
+
+/* What was learned of a mount must not be believed of the next one with its number. */
+static void old_kernels_keep_nothing_of_a_mount(void **state)
+{
+    struct file_identity id;
+    char content[12];
+
+    (void)state;
+    if (!own_mounts() || !make_images() || !identity_in(path, "rw", &id, content)) {
+        print_message("[  why   ] needs root, mke2fs and loop devices\n");
+        skip();
+    }
+    old_kernel = true;
+    for (int i = 0; i < 3; i++) {
+        assert_true(identity_in(path, i % 2 ? "ro" : "rw", &id, content));
+        assert_int_equal(id.trusted, i % 2 == 0);
+    }
+    old_kernel = false;
+    /* No disk: a program's word, whatever its options say. */
+    old_kernel = true;
+    assert_true(file_identity_get(&id, -1, "/proc/self/status"));
+    old_kernel = false;
+    assert_false(id.trusted);
+}
+
+static void overlays_are_trusted_by_their_mount(void **state)
+{
+    char options[256], name[72], at[64];
+    struct file_identity first, second;
+
+    (void)state;
+    snprintf(at, sizeof at, "%s/o", folder);
+    snprintf(name, sizeof name, "%s/low/f", at);
+    snprintf(options, sizeof options, "lowerdir=%s/low,upperdir=%s/up,workdir=%s/work", at, at, at);
+    write_file(path, "");
+    if (!kernel_has_unique_ids() || !own_mounts() || mkdir(at, 0755) != 0 ||
+        mount("tmpfs", at, "tmpfs", 0, NULL) != 0) {
+        print_message("[  why   ] needs root and Linux 6.8\n");
+        rmdir(at);
+        skip();
+    }
+    assert_true(can("cd %s && mkdir low up work all", at));
+    write_file(name, "hello");
+    snprintf(name, sizeof name, "%s/all", at);
+    const bool possible = mount("overlay", name, "overlay", 0, options) == 0;
+    if (possible) {
+        snprintf(options, sizeof options, "%s/f", name);
+        first = of(options);
+        second = of(options);
+        umount(name);
+    }
+    umount(at);
+    rmdir(at);
+    if (!possible) {
+        print_message("[  why   ] needs overlayfs\n");
+        skip();
+    }
+    assert_true(first.trusted && file_identity_eq(&first, &second));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +396,10 @@ int main(void)
         cmocka_unit_test(settled_is_about_ctime_alone),
         cmocka_unit_test(no_identity_without_a_regular_file),
         cmocka_unit_test(a_minute_is_no_change),
+        cmocka_unit_test(an_image_in_the_place_of_another_is_noticed),
+        cmocka_unit_test(written_disks_are_trusted_by_old_kernels),
+        cmocka_unit_test(old_kernels_keep_nothing_of_a_mount),
+        cmocka_unit_test(overlays_are_trusted_by_their_mount),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
