@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "etagd/lib/proto.h"
+#include "etagd/lib/table.h"
 #include "etagd/log.h"
 
 enum option_kind { TEXT, NUMBER, OCTAL, DURATION, SIZE };
@@ -36,7 +37,7 @@ static const struct option options[] = {
     {"RedisUser", TEXT, AT(redis_user), NULL, 0, 0, "user to authenticate as; default: the URL's"},
     {"RedisPasswordFile", TEXT, AT(redis_password_file), NULL, 0, 0, "file whose first line is the password"},
     {"KeyPrefix", TEXT, AT(key_prefix), "etag", 0, 0, "first word of every name in Redis"},
-    {"Lease", DURATION, AT(lease_ms), "2s", 500, 60000, "bound of staleness when anything breaks"},
+    {"Lease", DURATION, AT(lease_ms), "2s", 500, TABLE_LEASE_MAX_MS, "bound of staleness when anything breaks"},
     {"Horizon", DURATION, AT(horizon_ms), "48h", HOUR, 8760 * HOUR, "how long the invalidation log keeps records"},
     {"LogMaxLength", NUMBER, AT(log_max), "1000000", 1000, 100000000, "records that the invalidation log keeps"},
     {"TagTTL", DURATION, AT(tag_ttl_ms), "24h", 1000, 8760 * HOUR, "life of a learned tag; at most half of Horizon"},

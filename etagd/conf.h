@@ -22,7 +22,7 @@ struct conf {
     char *redis_user;      /* RedisUser; NULL: the URL's, else default */
     char *redis_password_file; /* RedisPasswordFile: its first line; must not be readable by others */
     char *key_prefix;      /* KeyPrefix; default "etag" */
-    uint64_t lease_ms;     /* Lease; default 2s, 500ms to 60s */
+    uint64_t lease_ms;     /* Lease; default 2s, 500ms to TABLE_LEASE_MAX_MS */
     uint64_t horizon_ms;   /* Horizon: how long the log keeps records; default 48h */
     uint64_t log_max;      /* LogMaxLength: records kept in the log; default 1000000 */
     uint64_t tag_ttl_ms;   /* TagTTL: default life of learned tags; default 24h, at most Horizon/2 */

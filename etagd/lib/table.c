@@ -271,12 +271,19 @@ static uint64_t clock_after_loads(void)
     return table_now_ms();
 }
 
+/* Milliseconds left at now of a lease. One that nobody can have given is none: a daemon in another time
+ * namespace counts from another origin. */
+static uint64_t lease_left(uint64_t lease, uint64_t now)
+{
+    return now < lease && lease - now <= TABLE_LEASE_MAX_MS ? lease - now : 0;
+}
+
 /* lease_word was loaded before everything else; now is read after everything else. */
 static bool leased(const struct table *t, uint64_t lease_word, uint64_t now)
 {
     uint64_t lease;
 
-    return table_unguard(lease_word, table_salt_field(t->salt, TABLE_FIELD_LEASE), &lease) && now < lease;
+    return table_unguard(lease_word, table_salt_field(t->salt, TABLE_FIELD_LEASE), &lease) && lease_left(lease, now);
 }
 
 static void touch(const struct table *t, size_t position)
@@ -426,6 +433,5 @@ uint64_t table_lease_left(const struct table *t)
 
     if (!live(t) || !table_read(&t->header->lease_ms, table_salt_field(t->salt, TABLE_FIELD_LEASE), &lease))
         return 0;
-    const uint64_t now = table_now_ms();
-    return now < lease ? lease - now : 0;
+    return lease_left(lease, table_now_ms());
 }

@@ -23,8 +23,8 @@
  * A reader believes nothing it did not check on its private copy. Every failure is a miss.
  * Order of a lookup (rule: the lease before everything): load the lease word; then slots, record,
  * window, checksum, flush and cells; then CLOCK_BOOTTIME; it is a hit only if that is before the lease
- * loaded first. A record with TABLE_SELF (a file's digest keyed by its stat identity) is true whatever
- * lease, flush and scopes say, and skips them.
+ * loaded first, and by no more than TABLE_LEASE_MAX_MS. A record with TABLE_SELF (a file's digest keyed by
+ * its stat identity) is true whatever lease, flush and scopes say, and skips them.
  *
  * seq is private to a generation and never leaves the node. A publisher takes table_snapshot() before
  * it begins to generate a response; its record carries that seq and is dead once any of its scopes, or
@@ -48,6 +48,10 @@ _Static_assert(sizeof(table_word) == 8 && ATOMIC_LLONG_LOCK_FREE == 2, "lock-fre
 #define TABLE_SLOTS 8u          /* per bucket */
 #define TABLE_RECORD_WORDS 96u  /* longest record: 768 bytes */
 
+/* The longest lease that can be configured. A lease that ends later than this from now was given on another
+ * clock, or by nobody: it is none. */
+#define TABLE_LEASE_MAX_MS 60000u
+
 enum { TABLE_STATE_LIVE = 1, TABLE_STATE_RETIRED = 2 };
 
 struct table_header {
@@ -64,7 +68,8 @@ struct table_header {
     uint64_t checksum;   /* XXH3 of the 112 bytes before it, xor small_units */
     uint32_t small_units, reserved0;
     /* one cache line of control words */
-    _Alignas(64) table_word lease_ms; /* CLOCK_BOOTTIME until which trusted records may be believed */
+    _Alignas(64) table_word lease_ms; /* CLOCK_BOOTTIME until which trusted records may be believed;
+                                         at most TABLE_LEASE_MAX_MS ahead */
     table_word reserved[2];           /* lap16 | off32 per ring: everything below may be overwritten */
     table_word flush;                 /* trusted records with a smaller seq are dead */
     table_word seq;                   /* last seq handed out */

@@ -75,8 +75,12 @@ static struct writer *create(uint64_t bytes)
         fprintf(stderr, "%s\n", why);
         exit(1);
     }
-    writer_lease(w, table_now_ms() + 3600000);
     return w;
+}
+
+static void renew(struct writer *w)
+{
+    writer_lease(w, table_now_ms() + TABLE_LEASE_MAX_MS);
 }
 
 /* Bytes for so many typical records at 80 % live. */
@@ -93,6 +97,7 @@ static struct table *fill(struct writer *w, uint32_t entries)
     for (uint32_t n = 0; n < entries; n++)
         put(w, n);
     writer_stats(w, &stats);
+    renew(w);
     struct table *t = table_map(writer_table_fd(w), writer_touch_fd(w), &why);
     if (!t || stats.records != entries) {
         fprintf(stderr, "the table does not hold what was put\n");
@@ -239,6 +244,7 @@ static void latency(uint32_t entries)
 #define NAMED(what) (snprintf(name, sizeof name, "%u entries, " what, entries), name)
     measure(NAMED("hit, uniform"), t, uniform(entries, 0, 1), TABLE_HIT);
     measure(NAMED("hit, Zipf 0.99"), t, zipf(entries, 0.99, 2), TABLE_HIT);
+    renew(w);
     measure(NAMED("miss"), t, uniform(entries, entries, 3), TABLE_MISS);
     measure_prefetched(NAMED("prefetched, uniform"), t, uniform(entries, 0, 4));
     writer_lease(w, 0);
@@ -261,6 +267,7 @@ static void memory(uint32_t entries)
     printf("%llu bytes, %llu of %u entries held: %.1f bytes each; a put takes %.0f ns\n",
            (unsigned long long)stats.bytes, (unsigned long long)stats.records, entries,
            (double)stats.bytes / (double)stats.records, ns);
+    renew(w);
     measure("  hit, uniform", writer_table(w), uniform(entries, 0, 6), TABLE_HIT);
     measure("  hit, Zipf 0.99", writer_table(w), zipf(entries, 0.99, 7), TABLE_HIT);
     measure_prefetched("  prefetched, uniform", writer_table(w), uniform(entries, 0, 8));

@@ -17,7 +17,6 @@
 
 #include "tests/stress/table_oracle.h"
 
-#define LONG_LEASE 3600000u
 #define LOOKUPS 4096u
 #define FILL 60000u
 
@@ -209,6 +208,15 @@ static void look_at_all(const struct table *t, const struct table_id *ids, const
     }
 }
 
+/* What is right gets a lease, or nothing of it would be believed. */
+static void renew(struct image *i)
+{
+    struct table_header *h = (struct table_header *)i->at;
+
+    table_write(&h->lease_ms, table_salt_field(table_salt(i->h.generation), TABLE_FIELD_LEASE),
+                table_now_ms() + TABLE_LEASE_MAX_MS);
+}
+
 static void one_table(const struct image *good, const struct table_id *ids, const struct damage *kind, uint64_t *random,
                       struct tally *tally)
 {
@@ -221,6 +229,7 @@ static void one_table(const struct image *good, const struct table_id *ids, cons
     if (posix_memalign((void **)&image.at, 64, good->size) != 0)
         abort();
     memcpy(image.at, good->at, good->size);
+    renew(&image);
     for (uint64_t n = 1 + oracle_random(random) % kind->most; n; n--)
         kind->inflict(&image, good, random);
     uint8_t *exact = image.at;
@@ -252,7 +261,6 @@ static struct image filled_table(struct table_id **ids, uint64_t *random)
     }
     for (unsigned i = 0; i < FILL; i++)
         oracle_change(&oracle, w, oracle_random(random));
-    writer_lease(w, table_now_ms() + LONG_LEASE);
     if (fstat(writer_table_fd(w), &st) != 0)
         exit(1);
     struct image image = {.size = (size_t)st.st_size};

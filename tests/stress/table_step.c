@@ -20,7 +20,6 @@
 #include "etagd/writer_private.h"
 #include "tests/stress/table_oracle.h"
 
-#define LONG_LEASE 3600000u
 #define LOOKUPS_PER_STEP 6u
 #define SKIPPED 77
 
@@ -182,6 +181,11 @@ static void read_after_step(const struct table *t, uint64_t *random, uint64_t st
     }
 }
 
+static void renew(struct writer *w)
+{
+    writer_lease(w, table_now_ms() + TABLE_LEASE_MAX_MS);
+}
+
 static bool step_the_writer(struct writer *w, unsigned seconds, uint64_t seed)
 {
     const uint64_t until = table_now_ms() + seconds * UINT64_C(1000);
@@ -199,6 +203,7 @@ static bool step_the_writer(struct writer *w, unsigned seconds, uint64_t seed)
             read_after_step(writer_table(w), &seed, steps);
         }
         changes++;
+        renew(w);
         if (table_now_ms() < until && !run_to_entry(pid)) {
             fprintf(stderr, "the stepped writer died\n");
             return false;
@@ -221,11 +226,6 @@ static void reading(struct writer *w, uint64_t seed)
         shared->result = table_lookup(writer_table(w), id, &shared->copy);
         leave();
     }
-}
-
-static void renew(struct writer *w)
-{
-    writer_lease(w, table_now_ms() + LONG_LEASE);
 }
 
 /* Enough to come round the small ring, where new keys stand. */

@@ -18,7 +18,7 @@
 #include "etagd/writer.h"
 
 #define MIB (UINT64_C(1) << 20)
-#define LONG_LEASE 3600000u
+#define LONG_LEASE TABLE_LEASE_MAX_MS
 #define HEADER_IMMUTABLE offsetof(struct table_header, lease_ms)
 
 static inline struct writer *new_writer(uint64_t bytes)
