@@ -3,7 +3,8 @@
 import re
 
 # In pieces, so that this file does not find itself.
-PATTERNS = [r"/wo" r"rk/", r"/ro" r"ot/\w", r"/home/" r"\w+/", r"/tmp/" r"b-", r"\bTO" r"DO\b", r"\bFIX" r"ME\b", r"\bX" r"XX\b"]
+ABSOLUTE = r"(?<![\w}.])"
+PATTERNS = [ABSOLUTE + r"/(?:wo" r"rk|ro" r"ot|ho" r"me/\w+)/\w", r"/tmp/" r"b-", r"\b(?:TO" r"DO|FIX" r"ME|X" r"XX)\b"]
 FOREIGN = re.compile("|".join(PATTERNS))
 BINARY = (".png", ".gz", ".br", ".ico")
 
