@@ -9,6 +9,25 @@
 #include "mod_etag/learn.h"
 #include "mod_etag/tag.h"
 
+bool body_whole_file(apr_bucket_brigade *bb, apr_os_file_t *fd, apr_off_t *size)
+{
+    apr_file_t *file = NULL;
+    apr_off_t end = 0;
+    apr_bucket *b = APR_BRIGADE_FIRST(bb);
+
+    for (; b != APR_BRIGADE_SENTINEL(bb) && APR_BUCKET_IS_FILE(b); b = APR_BUCKET_NEXT(b)) {
+        struct apr_bucket_file *data = b->data;
+        if ((file && data->fd != file) || b->start != end || b->length == (apr_size_t)-1)
+            return false;
+        file = data->fd;
+        end += (apr_off_t)b->length;
+    }
+    if (!file || b == APR_BRIGADE_SENTINEL(bb) || !APR_BUCKET_IS_EOS(b))
+        return false;
+    *size = end;
+    return apr_os_file_get(fd, file) == APR_SUCCESS;
+}
+
 /* --- HOLD --- */
 
 static apr_time_t deadline(const struct in_context *in)

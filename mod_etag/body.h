@@ -6,6 +6,7 @@
 #ifndef MOD_ETAG_BODY_H
 #define MOD_ETAG_BODY_H
 
+#include <apr_portable.h>
 #include <util_filter.h>
 
 #include "mod_etag/mod_etag.h"
@@ -33,6 +34,10 @@ bool in_acts(const struct in_context *in);
 /* The tag of a complete body is known and nothing of the response was sent: sets headers and answers
  * 304 or 412 instead where the preconditions say so. True when it did; *status is then the result. */
 bool in_tagged(ap_filter_t *f, struct in_context *in, const uint8_t content[DIGEST_SIZE], apr_status_t *status);
+
+/* True and the descriptor, still the file's, when the brigade is one file from its first byte to its last,
+ * then EOS: a large file may come as several buckets in order. */
+bool body_whole_file(apr_bucket_brigade *bb, apr_os_file_t *fd, apr_off_t *size);
 
 /* True while the body is still held; false when the state has changed: *status says how what was held
  * went, and what is left of bb belongs to the new state. */

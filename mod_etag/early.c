@@ -9,6 +9,7 @@
 #include "mod_etag/learn.h"
 #include "mod_etag/mod_etag.h"
 #include "mod_etag/node.h"
+#include "mod_etag/probe.h"
 #include "mod_etag/tag.h"
 
 static bool conditional(const struct etag_conditionals *c)
@@ -91,6 +92,9 @@ static bool core_serves(const request_rec *r)
 int etag_early_file(request_rec *r)
 {
     struct etag_request *ctx = etag_request(r);
+
+    if (r->main && core_serves(r))
+        probe_is_file(r);
     if (!ctx || r->method_number != M_GET || r->status != HTTP_OK || !core_serves(r) || opted_out(r))
         return DECLINED;
     ctx->file = true;
@@ -196,6 +200,21 @@ static int early_from_store(struct etag_request *ctx, request_rec *r)
     return rv;
 }
 
+static bool names_ours(const char *field)
+{
+    struct entity_tag_list list;
+    struct entity_tag tag, base;
+    enum coding coding;
+
+    if (!field)
+        return false;
+    entity_tag_list_start(&list, span_str(field));
+    while (entity_tag_list_next(&list, &tag))
+        if (coding_split(&tag, &base, &coding))
+            return true;
+    return false;
+}
+
 /* Whether the handler must not see the conditionals: it could only compare with a tag that ours
  * replaces. A list without a tag of ours is the application's own business where upstream is a source. */
 static bool ours_to_judge(const struct etag_request *ctx)
@@ -208,15 +227,8 @@ static bool ours_to_judge(const struct etag_request *ctx)
     for (size_t i = 0; i < 2; i++) {
         if (!lists[i])
             continue;
-        if (!upstream || entity_tag_list_is_any(span_str(lists[i])))
+        if (!upstream || entity_tag_list_is_any(span_str(lists[i])) || names_ours(lists[i]))
             return true;
-        struct entity_tag_list list;
-        struct entity_tag tag, base;
-        enum coding coding;
-        entity_tag_list_start(&list, span_str(lists[i]));
-        while (entity_tag_list_next(&list, &tag))
-            if (coding_split(&tag, &base, &coding))
-                return true;
     }
     return false;
 }
@@ -234,5 +246,36 @@ int etag_early_generated(request_rec *r)
     }
     if (ours_to_judge(ctx))
         hide(ctx, r);
+    return DECLINED;
+}
+
+/* --- unsafe methods --- */
+
+int etag_early_write(request_rec *r)
+{
+    struct etag_request *ctx = etag_request(r);
+    int status;
+
+    if (!ctx || !request_is_unsafe(r) || r->status != HTTP_OK || redirects(r) || opted_out(r) ||
+        ctx->dir->engine != ETAG_ENGINE_ON)
+        return DECLINED;
+    request_read_conditionals(r, &ctx->saved);
+    if (!names_ours(ctx->saved.if_match) && !names_ours(ctx->saved.if_none_match))
+        return DECLINED; /* the application's own tags, or none: its own business */
+    enum probe_result current = probe_current(ctx, r, &status);
+    ctx->file = false;
+    if (current == PROBE_UNKNOWN) {
+        etag_verdict(r, "refused", "the current representation is not known");
+        if (status < 500 && status != HTTP_OK)
+            return HTTP_PRECONDITION_FAILED;
+        apr_table_setn(r->err_headers_out, "Retry-After", "1");
+        return HTTP_SERVICE_UNAVAILABLE;
+    }
+    if (!tag_permits_write(ctx, r, current == PROBE_TAGGED)) {
+        etag_verdict(r, "412", "write");
+        return HTTP_PRECONDITION_FAILED;
+    }
+    etag_verdict(r, "precondition", "holds");
+    hide(ctx, r);
     return DECLINED;
 }

@@ -16,4 +16,9 @@
 int etag_early_generated(request_rec *r);
 int etag_early_file(request_rec *r);
 
+/* Unsafe methods whose If-Match or If-None-Match names a tag that we issued: judged here, against what a
+ * GET would answer now, and hidden from a handler that knows other tags or none. Two nodes may both find
+ * the condition true at one moment: no claim is taken. */
+int etag_early_write(request_rec *r);
+
 #endif

@@ -131,27 +131,6 @@ bool in_tagged(ap_filter_t *f, struct in_context *in, const uint8_t content[DIGE
 
 /* --- START --- */
 
-/* The descriptor, when the brigade is one file from its first byte to its last, then EOS: a large file
- * may come as several buckets in order. */
-static bool whole_file(apr_bucket_brigade *bb, apr_os_file_t *fd, apr_off_t *size)
-{
-    apr_file_t *file = NULL;
-    apr_off_t end = 0;
-    apr_bucket *b = APR_BRIGADE_FIRST(bb);
-
-    for (; b != APR_BRIGADE_SENTINEL(bb) && APR_BUCKET_IS_FILE(b); b = APR_BUCKET_NEXT(b)) {
-        struct apr_bucket_file *data = b->data;
-        if ((file && data->fd != file) || b->start != end || b->length == (apr_size_t)-1)
-            return false;
-        file = data->fd;
-        end += (apr_off_t)b->length;
-    }
-    if (!file || b == APR_BRIGADE_SENTINEL(bb) || !APR_BUCKET_IS_EOS(b))
-        return false;
-    *size = end;
-    return apr_os_file_get(fd, file) == APR_SUCCESS;
-}
-
 static apr_status_t pass_file(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb, int fd, apr_off_t size)
 {
     struct etag_request *ctx = in->req;
@@ -196,29 +175,13 @@ static bool tagged_by_headers(ap_filter_t *f, struct in_context *in, apr_status_
     return precluded(f, in, last_modified(r), status);
 }
 
-static bool from_upstream(struct in_context *in, request_rec *r)
+/* An application names its version for us, not for the client. */
+static void strip_version(const struct etag_dir *dir, request_rec *r)
 {
-    const char *text = request_response_header(r, "ETag");
-    return text && !in->req->file && tag_from_upstream(in->req, r, text);
-}
-
-static bool from_version(struct in_context *in, request_rec *r)
-{
-    const struct etag_dir *dir = in->req->dir;
-    const char *name = dir->version_header, *text = NULL, *error = NULL;
-
-    if (dir->version_expr)
-        text = ap_expr_str_exec(r, dir->version_expr, &error);
-    else if (name)
-        text = request_response_header(r, name);
-    if (error || !text || !*text)
-        return false;
-    text = apr_pstrdup(r->pool, text);
-    if (name && in_acts(in)) {
-        apr_table_unset(r->headers_out, name);
-        apr_table_unset(r->err_headers_out, name);
+    if (dir->version_header && !dir->version_expr) {
+        apr_table_unset(r->headers_out, dir->version_header);
+        apr_table_unset(r->err_headers_out, dir->version_header);
     }
-    return tag_from_content(in->req, r, ENTRY_VERSION, span_str(text), true);
 }
 
 /* Where the digest is the source: the body is kept back, or let go. */
@@ -267,7 +230,7 @@ static bool start(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb,
             unset_etag(r); /* core's: of the file's bytes */
         return false;
     }
-    bool whole = whole_file(bb, &fd, &size);
+    bool whole = body_whole_file(bb, &fd, &size);
     if (ctx->file && whole) {
         *status = pass_file(f, in, bb, fd, size);
         return true;
@@ -276,25 +239,19 @@ static bool start(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb,
         unset_etag(r); /* core's: a filter has changed the file's bytes */
     begin_learning(in, r);
     for (size_t i = 0; i < ETAG_SOURCES && ctx->dir->source[i]; i++) {
-        switch (ctx->dir->source[i]) {
-        case ETAG_SOURCE_UPSTREAM:
-            if (from_upstream(in, r))
-                return tagged_by_headers(f, in, status);
-            break;
-        case ETAG_SOURCE_VERSION:
-            if (from_version(in, r))
-                return tagged_by_headers(f, in, status);
-            break;
-        case ETAG_SOURCE_DIGEST:
-            if (whole) { /* a handler that sends a file of its choice */
-                *status = pass_file(f, in, bb, fd, size);
-                return true;
-            }
-            in->state = digest_state(in, r);
-            return false;
-        default:
-            break;
+        if (tag_from_headers(ctx, r, ctx->dir->source[i])) {
+            if (ctx->tag.kind == ENTRY_VERSION && in_acts(in))
+                strip_version(ctx->dir, r);
+            return tagged_by_headers(f, in, status);
         }
+        if (ctx->dir->source[i] != ETAG_SOURCE_DIGEST)
+            continue;
+        if (whole) { /* a handler that sends a file of its choice */
+            *status = pass_file(f, in, bb, fd, size);
+            return true;
+        }
+        in->state = digest_state(in, r);
+        return false;
     }
     return false;
 }

@@ -13,6 +13,7 @@
 #include "mod_etag/finish.h"
 #include "mod_etag/in.h"
 #include "mod_etag/node.h"
+#include "mod_etag/probe.h"
 #include "mod_etag/write.h"
 
 static ap_filter_rec_t *in_handle, *fin_handle, *write_handle;
@@ -61,31 +62,17 @@ static void restore_for_redirect(request_rec *r)
     }
 }
 
-/* RFC 9110 9.2.1 and RFC 10008 (QUERY): what does not change the resource. An unknown method may. */
-static bool unsafe_method(const request_rec *r)
-{
-    switch (r->method_number) {
-    case M_GET:
-    case M_OPTIONS:
-    case M_TRACE:
-    case M_CONNECT:
-    case M_PROPFIND:
-        return false;
-    default:
-        return strcmp(r->method, "QUERY") != 0 && strcmp(r->method, "REPORT") != 0 &&
-               strcmp(r->method, "SEARCH") != 0;
-    }
-}
-
 static void insert_in(request_rec *r)
 {
+    if (r->main)
+        probe_insert(r);
     restore_for_redirect(r);
     struct etag_request *ctx = etag_request(r);
     if (!ctx)
         return;
     if (r->method_number == M_GET)
         ap_add_output_filter_handle(in_handle, NULL, r, r->connection);
-    else if (unsafe_method(r) && ctx->dir->early && ctx->dir->engine == ETAG_ENGINE_ON)
+    else if (request_is_unsafe(r) && ctx->dir->early && ctx->dir->engine == ETAG_ENGINE_ON)
         ap_add_output_filter_handle(write_handle, ctx, r, r->connection);
 }
 
@@ -124,12 +111,14 @@ static void register_hooks(apr_pool_t *p)
     fin_handle = ap_register_output_filter(ETAG_FIN_NAME, etag_fin_filter, NULL, AP_FTYPE_CONTENT_SET);
     write_handle = ap_register_output_filter(ETAG_WRITE_NAME, etag_write_filter, NULL, AP_FTYPE_PROTOCOL);
 
+    probe_register();
     await_register_hooks();
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_insert_filter(insert_in, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_insert_filter(insert_fin, NULL, NULL, APR_HOOK_REALLY_LAST);
     ap_hook_handler(etag_early_generated, after_cache, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_handler(etag_early_write, after_cache, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(etag_early_file, NULL, NULL, APR_HOOK_REALLY_LAST - 1);
 }
 

@@ -94,6 +94,21 @@ bool request_key(request_rec *r, const struct etag_dir *dir, struct key *out)
 
 /* --- conditions --- */
 
+bool request_is_unsafe(const request_rec *r)
+{
+    switch (r->method_number) {
+    case M_GET:
+    case M_OPTIONS:
+    case M_TRACE:
+    case M_CONNECT:
+    case M_PROPFIND:
+        return false;
+    default:
+        return strcmp(r->method, "QUERY") != 0 && strcmp(r->method, "REPORT") != 0 &&
+               strcmp(r->method, "SEARCH") != 0;
+    }
+}
+
 bool request_has_content(request_rec *r)
 {
     const char *length = apr_table_get(r->headers_in, "Content-Length");

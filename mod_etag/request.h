@@ -51,6 +51,10 @@ const char *request_names(request_rec *r, const struct etag_dir *dir);
  * in names are held by the variant. */
 bool request_has_credentials(request_rec *r, const struct etag_dir *dir, const char *names);
 
+/* What may change the resource: neither safe (RFC 9110 9.2.1, and QUERY, RFC 10008) nor CONNECT. An unknown
+ * method may. */
+bool request_is_unsafe(const request_rec *r);
+
 /* A request with content may be answered from that content, which no key holds: never learned, never early. */
 bool request_has_content(request_rec *r);
 

@@ -95,46 +95,110 @@ bool tag_from_upstream(struct etag_request *ctx, request_rec *r, const char *tex
     return true;
 }
 
+bool tag_from_headers(struct etag_request *ctx, request_rec *r, enum etag_source source)
+{
+    const struct etag_dir *dir = ctx->dir;
+    const char *text = NULL, *error = NULL;
+
+    switch (source) {
+    case ETAG_SOURCE_UPSTREAM:
+        text = request_response_header(r, "ETag");
+        return text && !ctx->file && tag_from_upstream(ctx, r, text);
+    case ETAG_SOURCE_VERSION:
+        if (dir->version_expr)
+            text = ap_expr_str_exec(r, dir->version_expr, &error);
+        else if (dir->version_header)
+            text = request_response_header(r, dir->version_header);
+        return !error && text && *text && tag_from_content(ctx, r, ENTRY_VERSION, span_str(text), true);
+    default:
+        return false;
+    }
+}
+
 const char *tag_text(const struct etag_request *ctx, request_rec *r)
 {
     return apr_pstrcat(r->pool, ctx->tag.weak ? "W/\"" : "\"", ctx->tag.opaque, "\"", NULL);
 }
 
+/* Calls judge with the tag as each secret signs it; the newest first, until judge is satisfied. */
+static bool under_any_secret(struct etag_request *ctx, request_rec *r, struct precondition_representation *rep,
+                             const struct precondition_request *req,
+                             bool (*judge)(void *arg, const struct precondition_request *req,
+                                           const struct precondition_representation *rep),
+                             void *arg)
+{
+    int secrets;
+
+    if (judge(arg, req, rep))
+        return true;
+    secrets_of(r, &secrets);
+    for (int i = 1; ctx->tag.known && ctx->tag.kind != ENTRY_UPSTREAM && i < secrets; i++) {
+        const char *older = opaque_of(ctx, r, ctx->tag.base, i);
+        if (older) {
+            rep->tag.opaque = span_str(older);
+            if (judge(arg, req, rep))
+                return true;
+        }
+    }
+    return false;
+}
+
+static struct precondition_representation representation(const struct etag_request *ctx, bool exists)
+{
+    return (struct precondition_representation){
+        .exists = exists,
+        .tagged = exists && ctx->tag.known,
+        .tag = {.opaque = span_str(ctx->tag.opaque), .weak = ctx->tag.weak},
+        .coded_variants = ctx->tag.kind != ENTRY_UPSTREAM,
+    };
+}
+
+/* 304 before 200 before 412: the secret under which a GET fares best is the one its sender meant. */
+static bool judge_best(void *arg, const struct precondition_request *req, const struct precondition_representation *rep)
+{
+    struct precondition_outcome *best = arg, outcome = precondition_evaluate(req, rep);
+
+    if (outcome.result == PRECONDITION_NOT_MODIFIED || best->result == PRECONDITION_FAILED)
+        *best = outcome;
+    return best->result == PRECONDITION_NOT_MODIFIED;
+}
+
 enum precondition_result tag_evaluate(struct etag_request *ctx, request_rec *r, int64_t last_modified, bool dates)
 {
     struct precondition_request req;
-    struct precondition_outcome best = {.result = PRECONDITION_PROCEED}, outcome;
-    struct precondition_representation rep = {
-        .exists = true,
-        .tagged = ctx->tag.known,
-        .tag = {.opaque = span_str(ctx->tag.opaque), .weak = ctx->tag.weak},
-        .coded_variants = ctx->tag.kind != ENTRY_UPSTREAM,
-        .coding = request_coding(r),
-        .dated = last_modified != ENTRY_UNDATED,
-        .last_modified = last_modified,
-    };
-    int secrets;
+    struct precondition_outcome best = {.result = PRECONDITION_FAILED};
+    struct precondition_representation rep = representation(ctx, true);
 
+    rep.coding = request_coding(r);
+    rep.dated = last_modified != ENTRY_UNDATED;
+    rep.last_modified = last_modified;
     request_precondition(r, &ctx->saved, &req);
     if (!dates)
         req.if_modified_since.present = req.if_unmodified_since.present = false;
-    secrets_of(r, &secrets);
-    /* Tags signed with an older secret name the same representation: the secret under which the request
-     * fares best is the one its sender meant. 304 before 200 before 412. */
-    for (int i = 0; i == 0 || (ctx->tag.known && ctx->tag.kind != ENTRY_UPSTREAM && i < secrets); i++) {
-        if (i) {
-            const char *older = opaque_of(ctx, r, ctx->tag.base, i);
-            if (!older)
-                continue;
-            rep.tag.opaque = span_str(older);
-        }
-        outcome = precondition_evaluate(&req, &rep);
-        if (i == 0 || outcome.result == PRECONDITION_NOT_MODIFIED || best.result == PRECONDITION_FAILED)
-            best = outcome;
-        if (best.result == PRECONDITION_NOT_MODIFIED)
-            break;
-    }
+    under_any_secret(ctx, r, &rep, &req, judge_best, &best);
     ctx->matched = best.matched;
     ctx->matched_coding = best.matched_coding;
     return best.result;
+}
+
+static bool judge_holds(void *wanted, const struct precondition_request *req,
+                        const struct precondition_representation *rep)
+{
+    return precondition_evaluate(req, rep).result == *(const enum precondition_result *)wanted;
+}
+
+bool tag_permits_write(struct etag_request *ctx, request_rec *r, bool exists)
+{
+    enum precondition_result proceed = PRECONDITION_PROCEED, failed = PRECONDITION_FAILED;
+    struct precondition_representation rep = representation(ctx, exists);
+    struct precondition_request req, one;
+
+    request_precondition(r, &ctx->saved, &req);
+    /* Each field for itself: If-Match must hold under some secret, If-None-Match must fail under none. */
+    one = (struct precondition_request){.method = PRECONDITION_UNSAFE, .if_match = req.if_match, .now = req.now};
+    if (one.if_match.present && !under_any_secret(ctx, r, &rep, &one, judge_holds, &proceed))
+        return false;
+    rep = representation(ctx, exists);
+    one = (struct precondition_request){.method = PRECONDITION_UNSAFE, .if_none_match = req.if_none_match, .now = req.now};
+    return !one.if_none_match.present || !under_any_secret(ctx, r, &rep, &one, judge_holds, &failed);
 }

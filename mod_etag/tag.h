@@ -19,6 +19,10 @@ bool tag_from_entry(struct etag_request *ctx, request_rec *r, const struct entry
  * tags) is repaired. False when it is none. */
 bool tag_from_upstream(struct etag_request *ctx, request_rec *r, const char *text);
 
+/* Sets ctx->tag from what the response's headers say, where that is what source asks for (upstream, version).
+ * False: this source does not apply. */
+bool tag_from_headers(struct etag_request *ctx, request_rec *r, enum etag_source source);
+
 /* [W/]"opaque" of ctx->tag in r->pool. */
 const char *tag_text(const struct etag_request *ctx, request_rec *r);
 
@@ -26,5 +30,9 @@ const char *tag_text(const struct etag_request *ctx, request_rec *r);
  * PRECONDITION_NOT_MODIFIED ctx->matched and ctx->matched_coding are set. last_modified: seconds, or
  * ENTRY_UNDATED. dates: whether If-Modified-Since and If-Unmodified-Since are ours to judge. */
 enum precondition_result tag_evaluate(struct etag_request *ctx, request_rec *r, int64_t last_modified, bool dates);
+
+/* Whether If-Match and If-None-Match of an unsafe method hold against ctx->tag (exists false: against no
+ * current representation), under any of the secrets. */
+bool tag_permits_write(struct etag_request *ctx, request_rec *r, bool exists);
 
 #endif
