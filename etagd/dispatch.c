@@ -11,6 +11,7 @@
 #include "etagd/conf.h"
 #include "etagd/hasher.h"
 #include "etagd/lib/key.h"
+#include "etagd/lib/time_namespace.h"
 #include "etagd/resp.h"
 #include "etagd/store.h"
 
@@ -81,7 +82,7 @@ static void do_attach(struct dispatch *d, const struct proto_request *q, int *fd
 {
     struct writer *w = store_writer(d->store);
     struct writer_stats stats;
-    char text[32];
+    char text[TIME_NAMESPACE_SIZE];
 
     (void)fd;
     snprintf(text, sizeof text, "%d", PROTO_VERSION);
@@ -91,7 +92,7 @@ static void do_attach(struct dispatch *d, const struct proto_request *q, int *fd
         return;
     }
     writer_stats(w, &stats);
-    resp_array(r->out, 6);
+    resp_array(r->out, 7);
     resp_integer(r->out, PROTO_VERSION);
     resp_bulk(r->out, span_str(d->conf->node));
     snprintf(text, sizeof text, "%016" PRIx64, writer_generation(w));
@@ -99,6 +100,8 @@ static void do_attach(struct dispatch *d, const struct proto_request *q, int *fd
     resp_integer(r->out, (long long)stats.bytes);
     resp_integer(r->out, (long long)lseek(writer_touch_fd(w), 0, SEEK_END));
     resp_bulk(r->out, span_str(store_embedded(d->store) ? "embedded" : "redis"));
+    time_namespace(TIME_NAMESPACE_OWN, text);
+    resp_bulk(r->out, span_str(text));
     r->fds[0] = writer_table_fd(w);
     r->fds[1] = writer_touch_fd(w);
     r->nfds = 2;

@@ -5,7 +5,7 @@ ETAG_CFLAGS = $(AM_CFLAGS) -Wconversion -fvisibility=hidden $(HIREDIS_CFLAGS) $(
 noinst_LTLIBRARIES += etagd/libetag.la etagd/libetagd.la
 
 etagd_libetag_la_SOURCES = \
-	etagd/lib/span.h \
+	etagd/lib/span.h etagd/lib/time_namespace.h \
 	etagd/lib/entity_tag.c etagd/lib/entity_tag.h \
 	etagd/lib/coding.c etagd/lib/coding.h \
 	etagd/lib/httpdate.c etagd/lib/httpdate.h \

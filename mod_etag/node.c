@@ -36,6 +36,9 @@ static struct {
     unsigned seed; /* of the jitter: children must not come in step */
 } node = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
+/* Of the children; written by the parent before there are any. Empty: not known. */
+static char time_namespace_of_children[TIME_NAMESPACE_SIZE];
+
 /* --- references --- */
 
 /* The lock is held. Returns the table to be unmapped once it is not. */
@@ -102,23 +105,39 @@ static bool attach_due(bool urgent)
     return due;
 }
 
+/* A lease of another clock might be believed for hours. */
+static bool same_clock(const struct client_attachment *a)
+{
+    return !*a->time_namespace || !*time_namespace_of_children ||
+           strcmp(a->time_namespace, time_namespace_of_children) == 0;
+}
+
+static void report_refused(const char *why, const char *advice)
+{
+    if (shared_change_state(SHARED_REFUSED))
+        ap_log_error(APLOG_MARK, APLOG_WARNING, 0, connections_server(),
+                     "mod_etag: the table of etagd at %s cannot be used: %s; %s", connections_path(), why, advice);
+}
+
 /* Takes over what etagd handed out. NULL: refused, and said so. */
 static struct mapped *map(const struct client_attachment *a, uint32_t doubt)
 {
-    const char *why = "out of memory";
+    const char *why = "out of memory", *advice = "install mod_etag and etagd of one release on this machine";
     struct mapped *m = malloc(sizeof *m);
-    struct table *table = m ? table_map(a->table_fd, a->touch_fd, &why) : NULL;
+    struct table *table = NULL;
 
+    if (!same_clock(a)) {
+        why = "httpd and etagd run in different time namespaces and cannot agree on when a lease ends";
+        advice = "run both in one (lsns -t time)";
+    } else if (m) {
+        table = table_map(a->table_fd, a->touch_fd, &why);
+    }
     close(a->table_fd);
     if (a->touch_fd >= 0)
         close(a->touch_fd);
     if (!table) {
         free(m);
-        if (shared_change_state(SHARED_REFUSED))
-            ap_log_error(APLOG_MARK, APLOG_WARNING, 0, connections_server(),
-                         "mod_etag: the table of etagd at %s cannot be used: %s; install mod_etag and etagd of one "
-                         "release on this machine",
-                         connections_path(), why);
+        report_refused(why, advice);
         return NULL;
     }
     *m = (struct mapped){.table = table, .generation = table_generation(table), .refs = 1};
@@ -324,7 +343,9 @@ static apr_status_t let_go(void *unused)
 apr_status_t node_post_config(apr_pool_t *p, server_rec *s)
 {
     announce_collect(p, s);
-    file_identity_prepare(); /* ChrootDir takes /proc away from the children */
+    /* ChrootDir takes /proc away from the children. */
+    file_identity_prepare();
+    time_namespace(TIME_NAMESPACE_OF_CHILDREN, time_namespace_of_children);
     return shared_create(s);
 }
 

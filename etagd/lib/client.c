@@ -297,6 +297,9 @@ static enum client_error take_attachment(struct client *c, const redisReply *r, 
         return CLIENT_VERSION;
     copy_text(out->node, sizeof out->node, r->element[1]);
     copy_text(out->store, sizeof out->store, r->element[5]);
+    out->time_namespace[0] = '\0';
+    if (r->elements > 6)
+        copy_text(out->time_namespace, sizeof out->time_namespace, r->element[6]);
     out->table_fd = descriptors_take(&c->passed);
     out->touch_fd = descriptors_take(&c->passed);
     return CLIENT_OK;

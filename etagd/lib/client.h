@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "etagd/lib/span.h"
+#include "etagd/lib/time_namespace.h"
 
 struct client;
 struct redisReply;
@@ -47,6 +48,7 @@ struct client_attachment {
     int table_fd, touch_fd; /* the caller closes them */
     char node[128];
     char store[32];
+    char time_namespace[TIME_NAMESPACE_SIZE]; /* etagd's; empty: not known */
 };
 
 enum client_error client_attach(struct client *c, int64_t deadline_ns, struct client_attachment *out);

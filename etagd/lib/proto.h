@@ -7,7 +7,9 @@
  *   INFO [section]                   bulk, redis-style "# Section" and "name:value" lines
  *   ATTACH version pid               array: version, node name, generation (16 hex digits), bytes of
  *                                    the table, bytes of the touch map, store ("embedded" or
- *                                    "redis"). Two descriptors, table and touch map, travel by
+ *                                    "redis"), etagd's time namespace (time_namespace.h; empty: not
+ *                                    known; older daemons end before it). A client in another one must
+ *                                    not believe the table. Two descriptors, table and touch map, travel by
  *                                    SCM_RIGHTS on the reply's first byte.
  *                                    -VERSION n: etagd speaks version n only
  *   ETAG KEY url                     array: canonical key, then every scope of it

@@ -284,7 +284,8 @@ static enum client_error attach(struct peer *p, struct client_attachment *a)
     return e;
 }
 
-#define ATTACHMENT "*6\r\n:1\r\n$2\r\nn1\r\n$16\r\n0123456789abcdef\r\n:4096\r\n:64\r\n$8\r\nembedded\r\n"
+#define ATTACHMENT_ELEMENTS "\r\n:1\r\n$2\r\nn1\r\n$16\r\n0123456789abcdef\r\n:4096\r\n:64\r\n$8\r\nembedded\r\n"
+#define ATTACHMENT "*6" ATTACHMENT_ELEMENTS
 
 static void test_attach(void **state)
 {
@@ -296,9 +297,35 @@ static void test_attach(void **state)
     assert_int_equal(attach(&p, &a), CLIENT_OK);
     assert_string_equal(a.node, "n1");
     assert_string_equal(a.store, "embedded");
+    assert_string_equal(a.time_namespace, ""); /* a daemon that does not say */
     assert_int_equal(close(a.table_fd), 0);
     assert_int_equal(close(a.touch_fd), 0);
     stop_peer(&p);
+}
+
+static void test_attach_tells_the_time_namespace(void **state)
+{
+    static const struct {
+        const char *answer, *expected;
+    } cases[] = {
+        {"*7" ATTACHMENT_ELEMENTS "$17\r\ntime:[4026531834]\r\n", "time:[4026531834]"},
+        {"*7" ATTACHMENT_ELEMENTS "$0\r\n\r\n", ""},
+        {"*7" ATTACHMENT_ELEMENTS ":7\r\n", ""},
+        {"*8" ATTACHMENT_ELEMENTS "$1\r\nx\r\n:1\r\n", "x"}, /* of a daemon still to come */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct peer p = {.answer = cases[i].answer, .pass = 2};
+        struct client_attachment a;
+
+        start_peer(&p);
+        assert_int_equal(attach(&p, &a), CLIENT_OK);
+        assert_string_equal(a.time_namespace, cases[i].expected);
+        close(a.table_fd);
+        close(a.touch_fd);
+        stop_peer(&p);
+    }
 }
 
 /* Whatever is refused, no descriptor that came along stays open. */
@@ -346,6 +373,7 @@ int main(void)
         cmocka_unit_test(test_announced_arrays_are_bounded),
         cmocka_unit_test(test_a_reply_too_many_is_nobodys),
         cmocka_unit_test(test_attach),
+        cmocka_unit_test(test_attach_tells_the_time_namespace),
         cmocka_unit_test(test_attach_refused_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
