@@ -11,7 +11,8 @@
  *
  * MNT is the unique mount id (Linux 6.8), which no other mount has until the next boot: an image mounted in
  * another's place, with equal inodes and times, has another one. Linux before 6.8 gives a mount's id to
- * the next one; there MNT is that id, mixed with the file system's own, and proves little.
+ * the next one; there MNT is that id xor statfs's f_fsid * 0x9E3779B97F4A7C15 (64 bits), which tells file
+ * systems apart but not copies of one.
  *
  * MINUTE (of CLOCK_BOOTTIME) stands where stat cannot be trusted to show every change: such an identity
  * is over when the minute is. With unique mount ids that is squashfs, erofs and other images, FUSE, 9p and
