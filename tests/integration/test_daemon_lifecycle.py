@@ -15,7 +15,8 @@ from env.resp import Closed, encode
 
 def run_etagd(etagd, *args):
     """The program by itself, for what ends before it serves."""
-    return subprocess.run([str(etagd.binary), *map(str, args)], capture_output=True, text=True, timeout=10)
+    env = dict(os.environ, XDG_RUNTIME_DIR=str(etagd.folder))  # an ordinary user's default socket is there
+    return subprocess.run([str(etagd.binary), *map(str, args)], capture_output=True, text=True, timeout=10, env=env)
 
 
 # --- the socket ---

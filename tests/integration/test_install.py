@@ -40,7 +40,7 @@ def test_make_install_into_a_folder(work):
     done = run("make", "-C", BUILT, "install", f"DESTDIR={work}", env=env)
     assert done.returncode == 0, done.stderr
     assert sorted(p.name for p in work.rglob("*") if p.is_file()) == ["etagd", "mod_etag.so"]
-    assert run(next(work.rglob("etagd")), "--print-config").returncode == 0
+    assert run(next(work.rglob("sbin/etagd")), "--socket", work / "s", "--print-config").returncode == 0
 
 
 def test_the_module_exports_its_record_alone():

@@ -75,9 +75,11 @@ def own_folder(parent, name):
 
 
 def write(path, content, mode=None):
-    """Writes a file the servers can read; returns its path."""
+    """Writes a file the servers can read; returns its path. A file that is there may be read-only."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if path.is_file() and not os.access(path, os.W_OK):
+        path.chmod(0o600)
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     give(path)
     if mode is not None:
