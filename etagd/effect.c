@@ -24,10 +24,8 @@ static bool room(struct effect *e, size_t n)
     return true;
 }
 
-static void add(void *arg, struct span scope)
+static void add(struct effect *e, struct span scope)
 {
-    struct effect *e = arg;
-
     if (e->all)
         return;
     if (e->nscopes == e->nslots) {
@@ -50,6 +48,17 @@ static void add(void *arg, struct span scope)
     e->used += scope.n;
 }
 
+static bool add_resolved(struct effect *e, const struct hosts *hosts, struct span scope)
+{
+    char text[SCOPE_TEXT];
+    struct span resolved;
+
+    if (!hosts_resolve(hosts, scope, text, &resolved))
+        return false;
+    add(e, resolved);
+    return true;
+}
+
 /* A query's invalidation also names the path as "Q": records whose key stands for several queries of the
  * path belong to that scope (ENTRY_ANY_QUERY), all others are left alone. */
 static bool add_query(struct effect *e, const struct hosts *hosts, const struct scope *s)
@@ -61,7 +70,7 @@ static bool add_query(struct effect *e, const struct hosts *hosts, const struct 
         return true;
     memcpy(text, s->text, s->n);
     text[0] = 'Q';
-    return hosts_expand(hosts, span_of(text, (size_t)(query - s->text)), add, e);
+    return add_resolved(e, hosts, span_of(text, (size_t)(query - s->text)));
 }
 
 static void add_operation(struct effect *e, const struct hosts *hosts, struct span op, struct span arg)
@@ -85,7 +94,7 @@ static void add_operation(struct effect *e, const struct hosts *hosts, struct sp
             e->settle_ms = s.settle_ms;
         break;
     case SCOPE_ONE:
-        if (!hosts_expand(hosts, span_of(s.text, s.n), add, e) || !add_query(e, hosts, &s)) {
+        if (!add_resolved(e, hosts, span_of(s.text, s.n)) || !add_query(e, hosts, &s)) {
             e->all = true;
             e->widened++;
             e->reason = "a host that no node has announced";

@@ -7,26 +7,29 @@
 #include <xxhash.h>
 
 #define BUCKETS 4096u
-#define ALIASES_MAX 65536u
-#define TARGETS_MAX 8
-#define HOST_MAX 262 /* a name of 255 bytes, a colon and a port */
+#define NAMES_MAX 65536u
+#define PAIRS_MAX 131072u
 
-struct target {
-    char *host;
+struct pair {
+    struct pair *next; /* of the same alias */
+    struct name *host;
     bool ours, shared;
 };
 
-struct alias {
-    struct alias *next;
-    struct target targets[TARGETS_MAX];
-    size_t ntargets;
+/* Groups are trees (union-find): the root stands for the group and knows its smallest name. */
+struct name {
+    struct name *next; /* of the bucket */
+    struct name *parent; /* NULL: a root */
+    const struct name *smallest; /* valid in a root, as is members */
+    size_t members;
+    struct pair *pairs;
     size_t n;
-    char name[];
+    char text[];
 };
 
 struct hosts {
-    struct alias *buckets[BUCKETS];
-    size_t count;
+    struct name *buckets[BUCKETS];
+    size_t names, pairs;
     uint64_t version;
     bool incomplete; /* a pair could not be kept */
 };
@@ -36,16 +39,23 @@ struct hosts *hosts_new(void)
     return calloc(1, sizeof(struct hosts));
 }
 
+static void name_free(struct name *a)
+{
+    for (struct pair *p = a->pairs, *next; p; p = next) {
+        next = p->next;
+        free(p);
+    }
+    free(a);
+}
+
 void hosts_free(struct hosts *h)
 {
     if (!h)
         return;
     for (size_t i = 0; i < BUCKETS; i++) {
-        for (struct alias *a = h->buckets[i], *next; a; a = next) {
+        for (struct name *a = h->buckets[i], *next; a; a = next) {
             next = a->next;
-            for (size_t t = 0; t < a->ntargets; t++)
-                free(a->targets[t].host);
-            free(a);
+            name_free(a);
         }
     }
     free(h);
@@ -53,7 +63,7 @@ void hosts_free(struct hosts *h)
 
 size_t hosts_count(const struct hosts *h)
 {
-    return h->count;
+    return h->names;
 }
 
 uint64_t hosts_version(const struct hosts *h)
@@ -61,131 +71,143 @@ uint64_t hosts_version(const struct hosts *h)
     return h->version;
 }
 
-/* Lower case, without a default port; false when it cannot be a host of a key. */
-static bool normalize(struct span in, char out[HOST_MAX], struct span *host)
+/* ---- names ---- */
+
+/* As scopes spell it, because a scope is what gave it its form: in lower case, without a port. */
+static bool normalize(struct span in, struct scope *storage, struct span *host)
 {
-    size_t n = in.n;
-
-    if (n > 3 && memcmp(in.p + n - 3, ":80", 3) == 0)
-        n -= 3;
-    else if (n > 4 && memcmp(in.p + n - 4, ":443", 4) == 0)
-        n -= 4;
-    if (n == 0 || n > HOST_MAX)
-        return false;
-    for (size_t i = 0; i < n; i++) {
-        char c = span_lower(in.p[i]);
-
-        if (c <= ' ' || c > '~' || strchr("/?#@%\\\"", c))
-            return false;
-        out[i] = c;
-    }
-    *host = span_of(out, n);
-    return true;
+    scope_from_operation(SPAN_LITERAL("host"), in, storage);
+    *host = span_of(storage->text + 1, storage->n ? storage->n - 1 : 0);
+    return storage->kind == SCOPE_ONE;
 }
 
-/* The end of the host without its port, in a host with or without one. */
-static size_t host_end(struct span authority)
+static struct span text_of(const struct name *a)
 {
-    size_t n = authority.n;
-
-    while (n && authority.p[n - 1] >= '0' && authority.p[n - 1] <= '9')
-        n--;
-    return n && n < authority.n && authority.p[n - 1] == ':' ? n - 1 : authority.n;
+    return span_of(a->text, a->n);
 }
 
-static struct alias **bucket_of(const struct hosts *h, struct span name)
+static size_t bucket_of(struct span text)
 {
-    return (struct alias **)&h->buckets[XXH3_64bits(name.p, name.n) % BUCKETS];
+    return XXH3_64bits(text.p, text.n) % BUCKETS;
 }
 
-static struct alias *find(const struct hosts *h, struct span name)
+static struct name *find(const struct hosts *h, struct span text)
 {
-    struct alias *a = *bucket_of(h, name);
+    struct name *a = h->buckets[bucket_of(text)];
 
-    while (a && !span_eq(span_of(a->name, a->n), name))
+    while (a && !span_eq(text_of(a), text))
         a = a->next;
     return a;
 }
 
-static struct alias *find_or_add(struct hosts *h, struct span name)
+static struct name *find_or_add(struct hosts *h, struct span text)
 {
-    struct alias *a = find(h, name), **bucket = bucket_of(h, name);
+    struct name *a = find(h, text), **bucket = &h->buckets[bucket_of(text)];
 
-    if (a || h->count == ALIASES_MAX)
+    if (a || h->names == NAMES_MAX)
         return a;
-    a = calloc(1, sizeof *a + name.n);
+    a = calloc(1, sizeof *a + text.n);
     if (!a)
         return NULL;
-    memcpy(a->name, name.p, name.n);
-    a->n = name.n;
+    memcpy(a->text, text.p, text.n);
+    a->n = text.n;
+    a->smallest = a;
+    a->members = 1;
     a->next = *bucket;
     *bucket = a;
-    h->count++;
+    h->names++;
     return a;
 }
 
-static struct target *target_of(struct alias *a, struct span host)
-{
-    struct target *t = a->targets, *end = a->targets + a->ntargets;
+/* ---- groups ---- */
 
-    while (t < end && !span_eq(span_str(t->host), host))
-        t++;
-    if (t < end)
-        return t;
-    if (a->ntargets == TARGETS_MAX || !(t->host = strndup(host.p, host.n)))
-        return NULL;
-    a->ntargets++;
-    t->ours = t->shared = false;
-    return t;
+static bool is_smaller(const struct name *a, const struct name *b)
+{
+    return a->n != b->n ? a->n < b->n : memcmp(a->text, b->text, a->n) < 0;
 }
 
-/* People may type the host itself, with or without its port. Where this fails the name stays unknown. */
-static void add_itself(struct hosts *h, struct span host)
+/* A tree is as high as the logarithm of its members, because the smaller one is hung below the larger. */
+static struct name *root_of(struct name *a)
 {
-    struct alias *a = find_or_add(h, host);
-
-    if (a)
-        target_of(a, host);
-    host.n = host_end(host);
-    a = find_or_add(h, host);
-    if (a)
-        target_of(a, host);
+    while (a->parent)
+        a = a->parent;
+    return a;
 }
 
-static struct target *pair(struct hosts *h, struct span alias, struct span host)
+static void join(struct hosts *h, struct name *a, struct name *b)
 {
-    char alias_text[HOST_MAX], host_text[HOST_MAX];
-    struct alias *a;
-    struct target *t = NULL;
-    size_t before;
+    struct name *large = root_of(a), *small = root_of(b), *other;
 
-    if (normalize(alias, alias_text, &alias) && normalize(host, host_text, &host) && (a = find_or_add(h, alias))) {
-        before = a->ntargets;
-        t = target_of(a, host);
-        h->version += a->ntargets > before && !span_eq(alias, host);
+    if (large == small)
+        return;
+    if (large->members < small->members) {
+        other = large;
+        large = small;
+        small = other;
     }
-    if (!t)
-        h->incomplete = true;
-    else
-        add_itself(h, host);
-    return t;
+    small->parent = large;
+    large->members += small->members;
+    if (is_smaller(small->smallest, large->smallest))
+        large->smallest = small->smallest;
+    h->version++;
+}
+
+/* ---- pairs ---- */
+
+static struct pair *pair_of(struct hosts *h, struct name *alias, struct name *host)
+{
+    struct pair *p = alias->pairs;
+
+    while (p && p->host != host)
+        p = p->next;
+    if (p || h->pairs == PAIRS_MAX)
+        return p;
+    p = calloc(1, sizeof *p);
+    if (!p)
+        return NULL;
+    p->host = host;
+    p->next = alias->pairs;
+    alias->pairs = p;
+    h->pairs++;
+    return p;
+}
+
+/* Everything that names a host counts as all from here on; what was judged before did not know that. */
+static void give_up(struct hosts *h)
+{
+    h->version += !h->incomplete;
+    h->incomplete = true;
+}
+
+static struct pair *add_pair(struct hosts *h, struct span alias_text, struct span host_text)
+{
+    struct scope alias_storage, host_storage;
+    struct name *alias, *host;
+    struct pair *p = NULL;
+
+    if (normalize(alias_text, &alias_storage, &alias_text) && normalize(host_text, &host_storage, &host_text) &&
+        (alias = find_or_add(h, alias_text)) && (host = find_or_add(h, host_text)) && (p = pair_of(h, alias, host)))
+        join(h, alias, host);
+    if (!p)
+        give_up(h);
+    return p;
 }
 
 bool hosts_announce(struct hosts *h, struct span alias, struct span host)
 {
-    struct target *t = pair(h, alias, host);
+    struct pair *p = add_pair(h, alias, host);
 
-    if (t)
-        t->ours = true;
-    return t != NULL;
+    if (p)
+        p->ours = true;
+    return p != NULL;
 }
 
 void hosts_shared_begin(struct hosts *h)
 {
     for (size_t i = 0; i < BUCKETS; i++)
-        for (struct alias *a = h->buckets[i]; a; a = a->next)
-            for (size_t t = 0; t < a->ntargets; t++)
-                a->targets[t].shared = false;
+        for (struct name *a = h->buckets[i]; a; a = a->next)
+            for (struct pair *p = a->pairs; p; p = p->next)
+                p->shared = false;
 }
 
 void hosts_shared(struct hosts *h, struct span alias, struct span value)
@@ -193,103 +215,103 @@ void hosts_shared(struct hosts *h, struct span alias, struct span value)
     while (value.n) {
         const char *space = memchr(value.p, ' ', value.n);
         size_t n = space ? (size_t)(space - value.p) : value.n;
-        struct target *t = n ? pair(h, alias, span_of(value.p, n)) : NULL;
+        struct pair *p = n ? add_pair(h, alias, span_of(value.p, n)) : NULL;
 
-        if (t)
-            t->shared = true;
+        if (p)
+            p->shared = true;
         n += space != NULL;
         value = span_of(value.p + n, value.n - n);
     }
 }
 
-static struct span value_of(const struct alias *a, char text[TARGETS_MAX * (HOST_MAX + 1)])
+/* ---- what the hash lacks ---- */
+
+static bool is_missing(const struct name *alias)
 {
-    size_t used = 0;
+    for (const struct pair *p = alias->pairs; p; p = p->next)
+        if (p->ours && !p->shared)
+            return true;
+    return false;
+}
 
-    for (size_t t = 0; t < a->ntargets; t++) {
-        size_t n = strlen(a->targets[t].host);
+static bool is_told(const struct pair *p)
+{
+    return p->ours || p->shared;
+}
 
-        if (!a->targets[t].ours && !a->targets[t].shared)
+/* The hosts of an alias, separated by spaces; to be freed. NULL: out of memory. */
+static char *value_of(const struct name *alias, size_t *n)
+{
+    char *text;
+
+    *n = 0;
+    for (const struct pair *p = alias->pairs; p; p = p->next)
+        *n += is_told(p) ? p->host->n + 1 : 0;
+    text = malloc(*n + 1);
+    if (!text)
+        return NULL;
+    *n = 0;
+    for (const struct pair *p = alias->pairs; p; p = p->next) {
+        if (!is_told(p))
             continue;
-        if (used)
-            text[used++] = ' ';
-        memcpy(text + used, a->targets[t].host, n);
-        used += n;
+        if (*n)
+            text[(*n)++] = ' ';
+        memcpy(text + *n, p->host->text, p->host->n);
+        *n += p->host->n;
     }
-    return span_of(text, used);
+    return text;
+}
+
+static void tell(const struct name *alias, void (*each)(void *arg, struct span alias, struct span value), void *arg)
+{
+    size_t n;
+    char *value = value_of(alias, &n);
+
+    if (value)
+        each(arg, text_of(alias), span_of(value, n));
+    free(value);
 }
 
 void hosts_missing(const struct hosts *h, void (*each)(void *arg, struct span alias, struct span value), void *arg)
 {
-    char text[TARGETS_MAX * (HOST_MAX + 1)];
-
-    for (size_t i = 0; i < BUCKETS; i++) {
-        for (const struct alias *a = h->buckets[i]; a; a = a->next) {
-            bool missing = false;
-
-            for (size_t t = 0; t < a->ntargets; t++)
-                missing = missing || (a->targets[t].ours && !a->targets[t].shared);
-            if (missing)
-                each(arg, span_of(a->name, a->n), value_of(a, text));
-        }
-    }
+    for (size_t i = 0; i < BUCKETS; i++)
+        for (const struct name *a = h->buckets[i]; a; a = a->next)
+            if (is_missing(a))
+                tell(a, each, arg);
 }
 
-/* letter, authority, rest; false when it does not fit. */
-static bool emit(char letter, struct span authority, struct span port, struct span rest,
-                 void (*each)(void *arg, struct span text), void *arg)
-{
-    char text[SCOPE_TEXT];
-    size_t n = 1 + authority.n;
+/* ---- scopes ---- */
 
-    if (n + port.n + rest.n > SCOPE_TEXT)
-        return false;
-    text[0] = letter;
-    memcpy(text + 1, authority.p, authority.n);
-    if (port.n)
-        memcpy(text + n, port.p, port.n);
-    n += port.n;
-    if (rest.n)
-        memcpy(text + n, rest.p, rest.n);
-    each(arg, span_of(text, n + rest.n));
-    return true;
-}
-
-bool hosts_expand(const struct hosts *h, struct span scope, void (*each)(void *arg, struct span text), void *arg)
+/* The host in a scope's text: behind its letter, before a path, the name of a group, or the end. */
+static struct span host_of(struct span scope)
 {
-    char letter = scope.n ? scope.p[0] : '\0';
-    bool with_port = letter == 'U' || letter == 'P' || letter == 'Q', fits = true;
-    struct span authority, port, rest;
-    const struct alias *a;
     size_t end = 1;
 
-    if (scope.n == 0)
-        return false;
-    each(arg, scope);
-    if (h->count == 0 || (!with_port && letter != 'H' && letter != 'G'))
-        return !h->incomplete || letter == 'T';
     while (end < scope.n && scope.p[end] != '/' && scope.p[end] != ' ')
         end++;
-    rest = span_of(scope.p + end, scope.n - end);
-    authority = span_of(scope.p + 1, end - 1);
-    end = host_end(authority);
-    port = span_of(authority.p + end, authority.n - end);
-    a = find(h, authority);
-    if (!a)
-        a = find(h, span_of(authority.p, end));
-    if (!a || h->incomplete)
-        return false;
-    for (size_t t = 0; t < a->ntargets; t++) {
-        struct span host = span_str(a->targets[t].host);
+    return span_of(scope.p + 1, end - 1);
+}
 
-        if (!with_port) {
-            host.n = host_end(host);
-            fits = emit(letter, host, span_of(NULL, 0), rest, each, arg) && fits;
-            continue;
-        }
-        fits = emit(letter, host, span_of(NULL, 0), rest, each, arg) && fits;
-        if (port.n && host_end(host) == host.n)
-            fits = emit(letter, host, port, rest, each, arg) && fits;
-    }
-    return fits;
+bool hosts_resolve(const struct hosts *h, struct span scope, char out[SCOPE_TEXT], struct span *resolved)
+{
+    const struct name *to;
+    struct name *a;
+    struct span host;
+    size_t rest;
+
+    *resolved = scope;
+    if (scope.n == 0 || !strchr("UPQHG", scope.p[0]))
+        return true;
+    host = host_of(scope);
+    a = find(h, host);
+    if (!a)
+        return h->names == 0 && !h->incomplete;
+    to = root_of(a)->smallest;
+    rest = scope.n - 1 - host.n;
+    out[0] = scope.p[0];
+    memcpy(out + 1, to->text, to->n);
+    if (rest)
+        memcpy(out + 1 + to->n, host.p + host.n, rest);
+    *resolved = span_of(out, 1 + to->n + rest);
+    return !h->incomplete;
 }

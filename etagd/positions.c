@@ -18,9 +18,9 @@ struct map_entry {
 
 struct positions {
     uint64_t *newest; /* packed ids, rounded up */
-    uint64_t newest_all;
+    uint64_t newest_all, newest_any; /* of those that named everything; of all */
     uint64_t *pending; /* serials */
-    uint64_t pending_all, acknowledged;
+    uint64_t pending_all, pending_any, acknowledged;
     struct map_entry *map; /* ring; seq and id both rise from oldest to newest */
     size_t first, count;
 };
@@ -58,7 +58,7 @@ static const struct map_entry *map_at(const struct positions *p, size_t i)
 void positions_reset(struct positions *p, uint64_t seq, struct log_id id)
 {
     memset(p->newest, 0, sizeof *p->newest << SLOT_BITS);
-    p->newest_all = 0;
+    p->newest_all = p->newest_any = 0;
     positions_flush(p, seq, id);
 }
 
@@ -145,6 +145,8 @@ void positions_mark(struct positions *p, struct span scope, struct log_id id)
 
     if (*slot < packed)
         *slot = packed;
+    if (p->newest_any < packed)
+        p->newest_any = packed;
 }
 
 void positions_mark_all(struct positions *p, struct log_id id)
@@ -161,6 +163,8 @@ void positions_pend(struct positions *p, struct span scope, uint64_t serial)
 
     if (*slot < serial)
         *slot = serial;
+    if (p->pending_any < serial)
+        p->pending_any = serial;
 }
 
 void positions_pend_all(struct positions *p, uint64_t serial)
@@ -173,6 +177,13 @@ void positions_acknowledge(struct positions *p, uint64_t serial)
 {
     if (p->acknowledged < serial)
         p->acknowledged = serial;
+}
+
+void positions_rename(struct positions *p)
+{
+    if (p->newest_all < p->newest_any)
+        p->newest_all = p->newest_any;
+    positions_pend_all(p, p->pending_any);
 }
 
 static uint64_t newest_of(const struct positions *p, const struct span *scopes, size_t n)

@@ -48,6 +48,10 @@ void positions_pend(struct positions *p, struct span scope, uint64_t serial);
 void positions_pend_all(struct positions *p, uint64_t serial);
 void positions_acknowledge(struct positions *p, uint64_t serial);
 
+/* From now on records belong to other scopes than the ones that were named so far: whatever was named, also by
+ * pending ones, counts as everything. */
+void positions_rename(struct positions *p);
+
 /* Whether something newer than as_of covers one of these scopes. */
 bool positions_covered(const struct positions *p, const struct span *scopes, size_t n, struct log_id as_of);
 

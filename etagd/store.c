@@ -118,7 +118,6 @@ static void on_entered(void *arg, struct log_id position)
     struct store *s = arg;
 
     positions_reset(s->positions, writer_invalidate(s->writer, NULL, 0), position);
-    s->hosts_version = hosts_version(s->hosts); /* the whole log will be resolved with these */
     if (s->shared)
         shared_entered(s->shared);
 }
@@ -137,8 +136,9 @@ static void on_lease(void *arg, uint64_t until_ms)
     writer_lease(s->writer, until_ms);
 }
 
-/* An alias that is new may have been named by records that are applied already, and they were resolved
- * without it: whatever is older than now may be covered. */
+/* Names that became one site may have been named by records that are applied already, by invalidations of
+ * ours that are not, and by what is stored: all of them were judged while the names were apart. So whatever
+ * is older than now may be covered. */
 static void on_hosts(void *arg)
 {
     struct store *s = arg;
@@ -150,6 +150,7 @@ static void on_hosts(void *arg)
     s->hosts_version = version;
     positions_flush(s->positions, writer_invalidate(s->writer, NULL, 0), position);
     positions_mark_all(s->positions, position);
+    positions_rename(s->positions);
 }
 
 /* Our own invalidation has its place in the log: entries from behind it are good again. */

@@ -7,33 +7,59 @@
 
 #include "etagd/lib/key.h"
 
-static void add_scope(void *arg, struct span text)
+static void add_text(struct scope_list *list, char letter, struct span rest)
 {
-    struct scope_list *list = arg;
-
-    if (list->n == SCOPE_MAX || sizeof list->text - list->used < text.n) {
+    if (list->n == SCOPE_MAX || sizeof list->text - list->used < 1 + rest.n) {
         list->full = true;
         return;
     }
-    memcpy(list->text + list->used, text.p, text.n);
-    list->at[list->n++] = span_of(list->text + list->used, text.n);
-    list->used += text.n;
-    if (list->any_query && text.p[0] == 'U' && !memchr(text.p, '?', text.n)) {
-        char query[SCOPE_TEXT];
-
-        memcpy(query, text.p, text.n);
-        query[0] = 'Q'; /* effect.c: what the invalidation of any query of the path names */
-        add_scope(list, span_of(query, text.n));
-    }
+    list->text[list->used] = letter;
+    memcpy(list->text + list->used + 1, rest.p, rest.n);
+    list->at[list->n++] = span_of(list->text + list->used, 1 + rest.n);
+    list->used += 1 + rest.n;
 }
 
-bool store_scopes(struct scope_list *list, struct span key, unsigned flags, const struct span *tags, size_t ntags,
-                  const struct span *groups, size_t ngroups)
+static void add_scope(void *arg, struct span text)
 {
+    struct scope_list *list = arg;
+    char storage[SCOPE_TEXT];
+    struct span resolved, rest;
+
+    /* A host that nobody announced stands for itself: an operation that names it counts as all. */
+    hosts_resolve(list->hosts, text, storage, &resolved);
+    rest = span_of(resolved.p + 1, resolved.n - 1);
+    add_text(list, resolved.p[0], rest);
+    if (list->any_query && resolved.p[0] == 'U' && !memchr(rest.p, '?', rest.n))
+        add_text(list, 'Q', rest); /* effect.c: what the invalidation of any query of the path names */
+}
+
+/* A reader tells by the groups of a record whether a response says anything new, and knows them by the host of
+ * its own key alone. Where there is no room left it publishes once more. */
+static void add_own_group(void *arg, struct span text)
+{
+    struct scope_list *list = arg;
+    char storage[SCOPE_TEXT];
+    struct span resolved;
+
+    if (text.p[0] != 'G' || list->n == SCOPE_MAX || sizeof list->text - list->used < text.n)
+        return;
+    hosts_resolve(list->hosts, text, storage, &resolved);
+    if (!span_eq(text, resolved))
+        add_text(list, 'G', span_of(text.p + 1, text.n - 1));
+}
+
+bool store_scopes(const struct store *s, struct scope_list *list, struct span key, unsigned flags,
+                  const struct span *tags, size_t ntags, const struct span *groups, size_t ngroups)
+{
+    list->hosts = s->hosts;
     list->n = list->used = 0;
     list->full = false;
     list->any_query = (flags & ENTRY_ANY_QUERY) != 0;
-    return scope_each_of_key(key, tags, ntags, groups, ngroups, add_scope, list) > 0 && !list->full;
+    if (!scope_each_of_key(key, tags, ntags, groups, ngroups, add_scope, list) || list->full)
+        return false;
+    if (ngroups)
+        scope_each_of_key(key, NULL, 0, groups, ngroups, add_own_group, list);
+    return true;
 }
 
 bool store_has_lease(const struct store *s)
@@ -171,7 +197,7 @@ static void learn_names(struct store *s, const struct store_put *put, struct log
     uint64_t ttl_ms = store_longest_ms(s);
     struct scope_list scopes;
 
-    if (!store_scopes(&scopes, put->key, 0, NULL, 0, NULL, 0))
+    if (!store_scopes(s, &scopes, put->key, 0, NULL, 0, NULL, 0))
         return;
     if (s->shared)
         shared_names(s->shared, put->key, as_of, put->names, positions_valid_since(s->positions, scopes.at, scopes.n),
@@ -220,7 +246,7 @@ static enum store_result learn(struct store *s, const struct store_put *put, con
 
     if (ttl_ms > store_longest_ms(s))
         ttl_ms = store_longest_ms(s);
-    if (!store_scopes(&scopes, put->key, entry->flags, put->tags, put->ntags, put->groups, put->ngroups)) {
+    if (!store_scopes(s, &scopes, put->key, entry->flags, put->tags, put->ntags, put->groups, put->ngroups)) {
         refuse(s, REFUSED_LONG);
         return STORE_OK; /* not stored: the next request asks the handler again */
     }
@@ -339,7 +365,7 @@ bool store_take_entry(void *arg, struct span key, const struct entry_text *text,
     if (ttl_ms > store_longest_ms(s))
         ttl_ms = store_longest_ms(s);
     if (ttl_ms < 1000 || is_variant == (text->entry.kind == ENTRY_NAMES) || !is_clean_capsule(capsule) ||
-        !store_scopes(&scopes, key, text->entry.flags, text->tags, text->ntags, text->groups, text->ngroups))
+        !store_scopes(s, &scopes, key, text->entry.flags, text->tags, text->ntags, text->groups, text->ngroups))
         return refuse(s, REFUSED_FORM);
     if (!is_good(s, text, &scopes))
         return false;

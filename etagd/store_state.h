@@ -39,7 +39,7 @@ struct store {
     uint64_t birth_ms; /* CLOCK_BOOTTIME at which the table was made */
     struct positions *positions;
     struct hosts *hosts;
-    uint64_t hosts_version; /* with which the records so far were resolved */
+    uint64_t hosts_version; /* with which the scopes so far were resolved */
     struct effect effect;
 
     /* One of the two. */
@@ -62,6 +62,7 @@ struct store {
 
 /* The scopes of a record, in storage of their own. */
 struct scope_list {
+    const struct hosts *hosts;
     struct span at[SCOPE_MAX];
     size_t n, used;
     bool full;
@@ -69,9 +70,10 @@ struct scope_list {
     char text[SCOPE_MAX * 512];
 };
 
-/* False when the key has no scopes or they do not fit: it must not be stored. */
-bool store_scopes(struct scope_list *list, struct span key, unsigned flags, const struct span *tags, size_t ntags,
-                  const struct span *groups, size_t ngroups);
+/* With names of hosts resolved as they are known now. False when the key has no scopes or they do not fit: it
+ * must not be stored. */
+bool store_scopes(const struct store *s, struct scope_list *list, struct span key, unsigned flags,
+                  const struct span *tags, size_t ntags, const struct span *groups, size_t ngroups);
 
 bool store_has_lease(const struct store *s);
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Keys carry one host, people type any name of a site: etagd is told which names mean which host. A
- * wildcard ServerAlias is not announced: what is typed under such a name counts as all.
+ * A site has many names: pages are learned under each of them, people and writes name any of them. etagd is
+ * told which names belong together. A wildcard ServerAlias is not announced: what is typed under such a name
+ * counts as all.
  */
 #include <apr_strings.h>
-#include <ap_listen.h>
+#include <httpd.h>
 #include <http_log.h>
 
 #include "mod_etag/config.h"
@@ -32,46 +33,36 @@ static void add_pair(const char *alias, const char *host)
     APR_ARRAY_PUSH(names, struct span) = span_str(host);
 }
 
-static void add_port(apr_array_header_t *ports, unsigned port)
+static void add_name(apr_pool_t *p, const char *site, const char *name)
 {
-    for (int i = 0; i < ports->nelts; i++)
-        if (APR_ARRAY_IDX(ports, i, unsigned) == port)
-            return;
-    if (port && port != 80 && port != 443)
-        APR_ARRAY_PUSH(ports, unsigned) = port;
+    if (name && *name)
+        add_pair(bracketed(p, name), site);
 }
 
-/* The ports with which a key of this virtual host may be written, all of them: where they are more than
- * etagd keeps of a name, it counts every operation with a host as all. */
-static const apr_array_header_t *ports_of(apr_pool_t *p, const server_rec *s)
+/* httpd takes the text of <VirtualHost> for a name as well. Many virtual hosts may share an address: asked for
+ * by it, the first of the configuration answers, which httpd keeps last in its list, and only that one has keys
+ * under it. */
+static bool answers_to(const server_rec *s, const server_addr_rec *address)
 {
-    apr_array_header_t *ports = apr_array_make(p, 4, sizeof(unsigned));
-    bool any = !s->is_virtual; /* answers on every port: also <VirtualHost *> */
-
-    add_port(ports, s->port);
-    for (const server_addr_rec *a = s->addrs; a; a = a->next) {
-        add_port(ports, a->host_port);
-        any = any || a->host_port == 0;
-    }
-    for (const ap_listen_rec *l = any ? ap_listeners : NULL; l; l = l->next)
-        add_port(ports, l->bind_addr->port);
-    return ports;
+    if (!address->virthost || strcmp(address->virthost, "*") == 0 || strcmp(address->virthost, "_default_") == 0)
+        return false;
+    for (const server_rec *other = s->next; other; other = other->next)
+        for (const server_addr_rec *a = other->addrs; a; a = a->next)
+            if (a->virthost && strcasecmp(a->virthost, address->virthost) == 0 && a->host_port == address->host_port)
+                return false;
+    return true;
 }
 
-static void add_name(apr_pool_t *p, const server_rec *s, const char *base, const char *name)
+/* Every name under which request_key may build a key for this virtual host. Ports count for nothing. */
+static void add_names(apr_pool_t *p, const server_rec *s, const char *site)
 {
-    const apr_array_header_t *ports = ports_of(p, s);
-
-    if (!name)
-        return;
-    name = bracketed(p, name);
-    if (base) {
-        add_pair(name, base);
-        return;
-    }
-    add_pair(name, name);
-    for (int i = 0; i < ports->nelts; i++)
-        add_pair(name, apr_psprintf(p, "%s:%u", name, APR_ARRAY_IDX(ports, i, unsigned)));
+    add_name(p, site, site);
+    add_name(p, site, s->server_hostname);
+    for (int i = 0; s->names && i < s->names->nelts; i++)
+        add_name(p, site, APR_ARRAY_IDX(s->names, i, const char *));
+    for (const server_addr_rec *a = s->addrs; a; a = a->next)
+        if (answers_to(s, a))
+            add_name(p, site, a->virthost);
 }
 
 void announce_collect(apr_pool_t *p, server_rec *main_server)
@@ -79,15 +70,10 @@ void announce_collect(apr_pool_t *p, server_rec *main_server)
     names = apr_array_make(p, 64, sizeof(struct span));
     for (server_rec *s = main_server; s; s = s->next) {
         const struct etag_server *server = etag_server_of(s);
-        const char *base = !server->base_host  ? NULL
-                           : server->base_port ? apr_psprintf(p, "%s:%u", server->base_host, server->base_port)
-                                               : server->base_host;
+        const char *site = server->base_host ? server->base_host : s->server_hostname;
 
-        add_name(p, s, base, s->server_hostname);
-        for (int i = 0; s->names && i < s->names->nelts; i++)
-            add_name(p, s, base, APR_ARRAY_IDX(s->names, i, const char *));
-        if (base)
-            add_pair(base, base);
+        if (site)
+            add_names(p, s, bracketed(p, site));
     }
 }
 

@@ -8,7 +8,6 @@
 
 #define SHORT_KEEP 200u /* a shortened key keeps at least this many bytes */
 #define SHORT_TAIL (1u + 2 * DIGEST_SIZE) /* "~" and the hexadecimal digest */
-#define HOST_MAX 253u /* of a DNS name in text form */
 
 static const char hex[] = "0123456789ABCDEF";
 
@@ -140,7 +139,7 @@ static bool put_host(struct builder *b, struct span host)
         return put_ipv6(b, host);
     if (host.n && host.p[host.n - 1] == '.')
         host.n--; /* the root's dot: httpd drops it too */
-    if (host.n == 0 || host.n > HOST_MAX || host.p[0] == '.')
+    if (host.n == 0 || host.n > KEY_HOST_MAX || host.p[0] == '.')
         return false;
     for (size_t i = 0; i < host.n; i++) {
         char c = span_lower(host.p[i]);

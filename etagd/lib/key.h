@@ -24,6 +24,7 @@
 #include "etagd/lib/span.h"
 
 #define KEY_MAX 1024     /* longest key before it is shortened */
+#define KEY_HOST_MAX 253 /* longest host: a DNS name in text form */
 #define KEY_SIZE 1200    /* room for a key, a variant behind "#", and a NUL */
 
 struct key {

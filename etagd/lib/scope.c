@@ -5,9 +5,11 @@
 
 #define SETTLE_MAX_MS 86400000u /* a day; more is a typo */
 
-/* A byte of a text stands for at most three of a key, and neither a scheme nor a default port is longer
- * than the rest: a text up to this length stands for no key that was shortened. */
-#define NEVER_SHORTENED ((KEY_MAX - 16u) / 3)
+/* A byte of a text stands for at most three of a key; in front of that come a scheme, a port, and a host that
+ * may be another name of the site than the one typed. Path and query up to this length stand for no key that
+ * was shortened. */
+#define ORIGIN_MAX (sizeof("https://") - 1 + KEY_HOST_MAX + sizeof(":65535") - 1)
+#define NEVER_SHORTENED ((KEY_MAX - ORIGIN_MAX) / 3)
 
 /* A resource as scopes name it. The text begins with a place for the letter, so that each scope of the
  * path is a front part of it. Every spelling of a path ends as the same text: escapes are decoded, runs
@@ -15,8 +17,7 @@
  * that forgets more than asked. */
 struct resource {
     char text[SCOPE_TEXT];
-    size_t host; /* end of the host */
-    size_t root; /* end of the port, where the path begins */
+    size_t root; /* end of the host, where the path begins */
     size_t path; /* end of the path */
     size_t n; /* end of the query, or of the path when there is none or it did not fit */
     bool has_query;
@@ -71,21 +72,16 @@ static bool append_query(struct resource *r, struct span query)
     return true;
 }
 
-/* The default port of either scheme is dropped, because the scheme is. */
-static void append_authority(struct resource *r, struct span authority)
+/* A scope has no port: whoever names a page does not know by which ports it was asked for. */
+static void append_host(struct resource *r, struct span authority)
 {
-    size_t host = authority.n, digits = 0;
-    struct span port;
+    size_t host = authority.n;
 
-    while (digits < host && authority.p[host - 1 - digits] >= '0' && authority.p[host - 1 - digits] <= '9')
-        digits++;
-    port = span_of(authority.p + host - digits, digits);
-    if (digits && digits < host && authority.p[host - digits - 1] == ':')
-        host -= digits + 1;
-    if (host == authority.n || span_eq(port, SPAN_LITERAL("80")) || span_eq(port, SPAN_LITERAL("443")))
-        authority.n = host;
+    while (host && authority.p[host - 1] >= '0' && authority.p[host - 1] <= '9')
+        host--;
+    if (host && host < authority.n && authority.p[host - 1] == ':')
+        authority.n = host - 1;
     memcpy(r->text + 1, authority.p, authority.n);
-    r->host = 1 + host;
     r->root = r->n = 1 + authority.n;
 }
 
@@ -101,7 +97,7 @@ static bool resource_parse(struct resource *r, struct span url)
     slash = (size_t)((const char *)memchr(text.p, '/', text.n) - text.p);
     for (question = slash; question < text.n && text.p[question] != '?'; question++)
         ;
-    append_authority(r, span_of(text.p, slash));
+    append_host(r, span_of(text.p, slash));
     if (!append_path(r, span_of(text.p + slash, question - slash)))
         return false;
     r->has_query = question < text.n;
@@ -111,7 +107,7 @@ static bool resource_parse(struct resource *r, struct span url)
     query = span_of(text.p + question + 1, text.n - question - 1);
     if (!append_query(r, query))
         r->n = r->path;
-    r->query_open = r->n == r->path || r->n > NEVER_SHORTENED || key_is_shortened(query);
+    r->query_open = r->n == r->path || r->n - r->root > NEVER_SHORTENED || key_is_shortened(query);
     return true;
 }
 
@@ -170,8 +166,7 @@ static void take_prefix(struct scope *out, const struct resource *r)
     size_t n = segments(r, ends, &deeper);
 
     if (n == 0) {
-        out->widened = out->widened || r->root != r->host;
-        take_front(out, 'H', r, r->host);
+        take_front(out, 'H', r, r->root);
         return;
     }
     out->widened = out->widened || deeper || r->has_query;
@@ -236,8 +231,7 @@ static void read_host(struct span arg, struct scope *out)
         take_all(out, true);
         return;
     }
-    out->widened = r.root != r.host;
-    take_front(out, 'H', &r, r.host);
+    take_front(out, 'H', &r, r.root);
 }
 
 /* What no name of a tag holds on purpose: control characters and a wildcard; in a tag also what
@@ -264,16 +258,16 @@ static void read_tag(struct span arg, struct scope *out)
     take_one(out, 'T', arg);
 }
 
-/* "G", the host without its port, a space, the name. 0 when it does not fit. */
+/* "G", the host, a space, the name. 0 when it does not fit. */
 static size_t group_text(char text[SCOPE_TEXT], const struct resource *r, struct span name)
 {
-    if (name.n >= SCOPE_TEXT - r->host - 1)
+    if (name.n >= SCOPE_TEXT - r->root - 1)
         return 0;
-    memcpy(text, r->text, r->host);
+    memcpy(text, r->text, r->root);
     text[0] = 'G';
-    text[r->host] = ' ';
-    memcpy(text + r->host + 1, name.p, name.n);
-    return r->host + 1 + name.n;
+    text[r->root] = ' ';
+    memcpy(text + r->root + 1, name.p, name.n);
+    return r->root + 1 + name.n;
 }
 
 static void read_group(struct span arg, struct scope *out)
@@ -299,7 +293,6 @@ static void read_group(struct span arg, struct scope *out)
     out->n = n;
     out->text[n] = '\0';
     out->any_tag = true;
-    out->widened = r.root != r.host;
 }
 
 static void read_settle(struct span arg, struct scope *out)
@@ -322,8 +315,8 @@ static void read_settle(struct span arg, struct scope *out)
 }
 
 static const struct scope_operation operations[] = {
-    {"url", "h/p[?q]", SCOPE_ONE, "one URL: every variant and both schemes; without a query, every query of it",
-     read_url},
+    {"url", "h/p[?q]", SCOPE_ONE,
+     "one URL: every variant, both schemes, every port; without a query, every query of it", read_url},
     {"prefix", "h/p", SCOPE_ONE, "the URL h/p with every query, and everything below h/p/", read_prefix},
     {"host", "h", SCOPE_ONE, "everything of one host, on every port", read_host},
     {"tag", "name", SCOPE_ONE, "every response that carries this tag, on every host", read_tag},
@@ -391,7 +384,7 @@ static void emit_path(struct emitter *e, struct resource *r)
     bool deeper;
     size_t n = segments(r, ends, &deeper);
 
-    emit_front(e, r, 'H', r->host);
+    emit_front(e, r, 'H', r->root);
     for (size_t i = 0; i < n; i++)
         emit_front(e, r, 'P', ends[i]);
     emit_front(e, r, 'U', r->path);

@@ -2,13 +2,14 @@
 /*
  * Scopes: what an invalidation names and what a record belongs to.
  *
- * A record at https://h:8080/a/b?q with tag t and group g belongs to: H h · P h:8080/a · P h:8080/a/b ·
- * U h:8080/a/b · U h:8080/a/b?q · T t · G h g · and everything to "all". An operation of the log (table
- * below) names one scope, or all. A record is dead once any scope it belongs to was invalidated after
- * its as-of position. The text of a scope is its letter and its argument: "Uh:8080/a/b", "Gh g".
+ * A record at https://h:8080/a/b?q with tag t and group g belongs to: H h · P h/a · P h/a/b · U h/a/b ·
+ * U h/a/b?q · T t · G h g · and everything to "all". An operation of the log (table below) names one
+ * scope, or all. A record is dead once any scope it belongs to was invalidated after its as-of position.
+ * The text of a scope is its letter and its argument: "Uh/a/b", "Gh g". The daemon puts the host that
+ * stands for all names of a site (etagd/hosts.h) in the place of h, in records and operations alike.
  *
  * The rule is: what an operation covers as its user reads it is always covered; more may be.
- *  - No scheme, neither port 80 nor 443; hosts and groups have no port at all.
+ *  - No scheme and no port: "url h:8080/p" covers h/p on every port, and "url h/p" as well.
  *  - Every spelling of a path or query is one scope: escapes are decoded, "//" in a path is "/", and
  *    then "%", "?", "#", braces, space and what is no ASCII are encoded again. In a text the first
  *    "?" is where the query begins.
@@ -16,8 +17,10 @@
  *    h/a itself, h/a?q and everything below h/a/. Paths are followed to SCOPE_DEPTH segments; a deeper
  *    prefix is widened to that depth, a prefix of no segment to the host. A query behind a prefix is
  *    dropped.
- *  - "url h/p" covers every query of p; so does an h/p?q over a third of KEY_MAX, or one that looks
- *    like a shortened key, because other spellings of it may have a shortened key. A last segment "*" makes url and prefix the prefix before it.
+ *  - "url h/p" covers every query of p; so does an h/p?q with over 250 bytes behind
+ *    the host, or one that looks like a shortened key, because other spellings of it, or the same under
+ *    another name of the site, may have a shortened key. A last segment "*" makes url and prefix the
+ *    prefix before it.
  *  - More scopes than SCOPE_MAX: the tags that do not fit are replaced by the scope "T*", which every
  *    invalidation of a tag or group names as well; nothing is dropped.
  *  - Any other field, an argument that does not parse (no host, a "." segment, a control character, a

@@ -13,6 +13,7 @@
 
 #include "etagd/conf.h"
 #include "etagd/lib/entry.h"
+#include "etagd/positions.h"
 #include "etagd/store.h"
 
 #define SPAN SPAN_LITERAL
@@ -207,6 +208,86 @@ static void every_operation_invalidates(void **state)
 }
 
 /* A key that stands for several queries is forgotten with any of them. */
+static void announce(struct node *n, const char *alias, const char *host)
+{
+    struct span pair[] = {span_str(alias), span_str(host)};
+
+    store_hosts(n->store, pair, 2);
+}
+
+/* The page is learned under www.example.com; each of these names it by another name, or by its own. */
+static void every_name_of_the_site_invalidates(void **state)
+{
+    static const char *const operations[][2] = {
+        {"url", "other.example/shop/products/42?lang=de"},
+        {"url", "other.example:8443/shop/products/42"},
+        {"url", "a.example/shop/products/42"},
+        {"url", "www.example.com:8080/shop/products/42"},
+        {"prefix", "a.example/shop/"},
+        {"host", "other.example"},
+        {"group", "a.example news desk"},
+        {"url", "www.example.com/shop/products/42"},
+        {"url", "nobody.example/"},
+    };
+    struct node *n = *state;
+
+    announce(n, "other.example", "www.example.com");
+    announce(n, "a.example", "other.example:8080");
+    announce(n, "next.example", "next.example");
+    for (size_t i = 0; i < sizeof operations / sizeof *operations; i++) {
+        learn(n);
+        invalidate(n, "url", "next.example/shop/products/42");
+        invalidate(n, "host", "next.example");
+        assert_int_equal(look(n, PLAIN "#" VARIANT), TABLE_HIT);
+        invalidate(n, operations[i][0], operations[i][1]);
+        if (look(n, PLAIN "#" VARIANT) != TABLE_STALE)
+            fail_msg("%s %s", operations[i][0], operations[i][1]);
+    }
+}
+
+/* Also when nothing of it is the smallest name, as it was when the page was learned. */
+static void a_new_name_voids_what_was_judged_without_it(void **state)
+{
+    static const char *const pairs[][2] = {
+        {"other.example.com", "www.example.com"}, {"a.example", "other.example.com"}, {"www.example.com", "no host"}};
+    struct node *n = *state;
+    struct span names;
+
+    announce(n, "www.example.com", "www.example.com");
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
+        struct table_snapshot begun = before(n);
+
+        learn(n);
+        announce(n, "www.example.com", "www.example.com:8080");
+        assert_int_equal(look(n, PLAIN "#" VARIANT), TABLE_HIT);
+        announce(n, pairs[i][0], pairs[i][1]);
+        assert_int_equal(look(n, PLAIN "#" VARIANT), TABLE_STALE);
+        assert_int_equal(publish(n, begun, &usual, &names), STORE_STALE);
+    }
+}
+
+/* What had been named under the old names, in the log or not yet, counts for all that is stored elsewhere. */
+static void positions_follow_a_change_of_names(void **state)
+{
+    struct positions *p = positions_new();
+    struct span old = SPAN("Uold.example/p"), new = SPAN("Unew.example/p");
+    struct log_id at = {1000, 5}, before_it = {1000, 4}, after = {1000, 6};
+
+    (void)state;
+    positions_mark(p, old, at);
+    assert_false(positions_covered(p, &new, 1, before_it));
+    positions_rename(p);
+    assert_true(positions_covered(p, &new, 1, before_it));
+    assert_false(positions_covered(p, &new, 1, after));
+    positions_pend(p, old, 7);
+    assert_false(positions_covered(p, &new, 1, after));
+    positions_rename(p);
+    assert_true(positions_covered(p, &new, 1, after));
+    positions_acknowledge(p, 7);
+    assert_false(positions_covered(p, &new, 1, after));
+    positions_free(p);
+}
+
 static void any_query_of_the_path_invalidates(void **state)
 {
     struct node *n = *state;
@@ -437,6 +518,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_NODE(what_was_learned_is_found),
         WITH_NODE(every_operation_invalidates),
+        WITH_NODE(every_name_of_the_site_invalidates),
+        WITH_NODE(a_new_name_voids_what_was_judged_without_it),
+        cmocka_unit_test(positions_follow_a_change_of_names),
         WITH_NODE(any_query_of_the_path_invalidates),
         WITH_NODE(a_fill_begun_before_is_refused),
         WITH_NODE(snapshots_that_mean_nothing_are_refused),
