@@ -65,7 +65,7 @@ etagd_etagd_CFLAGS = $(ETAG_CFLAGS)
 etagd_etagd_LDADD = etagd/libetagd.la
 
 # The Lua scripts, each a file of its own, as C strings: lua_renew, lua_put, ...
-ETAG_LUA = $(top_srcdir)/etagd/lua/renew.lua $(top_srcdir)/etagd/lua/put.lua $(top_srcdir)/etagd/lua/names.lua
+ETAG_LUA = $(top_srcdir)/etagd/lua/ids.lua $(top_srcdir)/etagd/lua/renew.lua $(top_srcdir)/etagd/lua/put.lua $(top_srcdir)/etagd/lua/names.lua
 EXTRA_DIST += $(ETAG_LUA) etagd/lua/embed.awk
 BUILT_SOURCES += etagd/lua.h
 CLEANFILES += etagd/lua.h

@@ -7,23 +7,6 @@
 --       5 life in ms
 -- ->    the value stored (etagd/entry_text.h)
 
-local function compare_digits(a, b)
-  if #a ~= #b then return #a - #b end
-  for i = 1, #a do
-    local d = a:byte(i) - b:byte(i)
-    if d ~= 0 then return d end
-  end
-  return 0
-end
-
-local function is_newer(a, b)
-  local a_ms, a_seq = a:match('^(%d+)%-(%d+)$')
-  local b_ms, b_seq = b:match('^(%d+)%-(%d+)$')
-  local d = compare_digits(a_ms, b_ms)
-  if d == 0 then d = compare_digits(a_seq, b_seq) end
-  return d > 0
-end
-
 -- By bytes: Lua's own comparison follows the server's locale.
 local function is_before(a, b)
   for i = 1, math.min(#a, #b) do

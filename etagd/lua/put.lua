@@ -7,24 +7,6 @@
 --       { 0, value }  not stored: this one is newer
 --       { 2, value }  stored over another tag of the same as-of position or an older one
 
-local function compare_digits(a, b)
-  if #a ~= #b then return #a - #b end
-  for i = 1, #a do
-    local d = a:byte(i) - b:byte(i)
-    if d ~= 0 then return d end
-  end
-  return 0
-end
-
-local function is_newer(a, b)
-  local a_ms, a_seq = a:match('^(%d+)%-(%d+)$')
-  local b_ms, b_seq = b:match('^(%d+)%-(%d+)$')
-  if not a_ms then return false end
-  local d = compare_digits(a_ms, b_ms)
-  if d == 0 then d = compare_digits(a_seq, b_seq) end
-  return d > 0
-end
-
 local old = redis.call('GET', KEYS[1])
 local epoch, as_of, tag
 if old then epoch, as_of, tag = old:match('^1 (%S+) (%S+) (%S+)') end

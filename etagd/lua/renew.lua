@@ -27,25 +27,6 @@ for key, wanted in pairs({ [epoch_key] = 'hash', [log_key] = 'stream', [nodes_ke
   end
 end
 
--- Numbers of an id have up to 20 digits: more than a double holds, so digits are compared.
-local function compare_digits(a, b)
-  if #a ~= #b then return #a - #b end
-  for i = 1, #a do
-    local d = a:byte(i) - b:byte(i)
-    if d ~= 0 then return d end
-  end
-  return 0
-end
-
-local function compare_ids(a, b)
-  local a_ms, a_seq = a:match('^(%d+)%-(%d+)$')
-  local b_ms, b_seq = b:match('^(%d+)%-(%d+)$')
-  if not a_ms or not b_ms then return -1 end
-  local d = compare_digits(a_ms, b_ms)
-  if d ~= 0 then return d end
-  return compare_digits(a_seq, b_seq)
-end
-
 local function log_info()
   if type_of(log_key) == 'none' then return nil end
   local reply, info = redis.call('XINFO', 'STREAM', log_key), {}
