@@ -24,6 +24,7 @@ check_PROGRAMS += \
 	tests/unit/test_coherence \
 	tests/unit/test_entry_text \
 	tests/unit/test_effect \
+	tests/unit/test_hosts \
 	tests/unit/test_unsent \
 	tests/unit/test_fetch \
 	tests/unit/test_store
@@ -64,6 +65,8 @@ tests_unit_test_entry_text_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_entry_text_LDADD = $(TEST_LDADD)
 tests_unit_test_effect_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_effect_LDADD = $(TEST_LDADD)
+tests_unit_test_hosts_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_hosts_LDADD = $(TEST_LDADD)
 tests_unit_test_unsent_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_unsent_LDADD = $(TEST_LDADD)
 tests_unit_test_fetch_CFLAGS = $(TEST_CFLAGS)
@@ -89,7 +92,8 @@ tests_fuzz_replay_SOURCES = tests/fuzz/replay.c tests/fuzz/target.h tests/fuzz/t
 tests_fuzz_replay_CPPFLAGS = $(AM_CPPFLAGS) -DFUZZ_CORPUS=\"$(abs_top_srcdir)/tests/fuzz/corpus\"
 tests_fuzz_replay_CFLAGS = $(ETAG_CFLAGS)
 tests_fuzz_replay_LDADD = etagd/libetag.la
-EXTRA_DIST += tests/fuzz/corpus tests/unit/exact.h tests/unit/precondition_cases.h tests/unit/scope_set.h
+EXTRA_DIST += tests/fuzz/corpus tests/unit/exact.h tests/unit/precondition_cases.h tests/unit/scope_set.h \
+	tests/unit/store_fixture.h
 
 # What integration tests use beside httpd: a reader of a node's table.
 check_PROGRAMS += tests/integration/tools/lookup

@@ -125,7 +125,8 @@ def test_invalidation(site, backend, etagd, fields):
     ("url", f"{HOST}/shop"), ("url", f"{HOST}/shop/p/q"), ("prefix", f"{HOST}/shop/p/q/"), ("tag", "product-4"),
     ("host", "api.example.com"), ("by", "me", "why", "nothing", "x-mark", "1")])
 def test_invalidation_of_something_else(site, backend, etagd, fields):
-    restart(site, with_alias(site, "api.example.com\nETagGroupHeader Surrogate-Key"))
+    here = with_alias(site, "other.example.com\nETagGroupHeader Surrogate-Key")
+    restart(site, here + "<VirtualHost *>\nServerName api.example.com\n</VirtualHost>\n")
     backend.page("/shop/p", PAGE, HTML + [("Surrogate-Key", "product-42")])
     learn(site, backend, "/shop/p")
     xadd(etagd, *fields)

@@ -69,97 +69,6 @@ static void names_of_hosts_are_resolved(void **state)
     hosts_free(h);
 }
 
-#define SITE 64u
-
-static void expect_one_site(const struct hosts *h, unsigned names)
-{
-    char text[32], out[SCOPE_TEXT];
-    struct span resolved;
-
-    for (unsigned i = 0; i < names; i++) {
-        snprintf(text, sizeof text, "Uh%02u.example/p?q", i);
-        assert_true(hosts_resolve(h, span_str(text), out, &resolved));
-        assert_true(span_eq(resolved, SPAN("Uh00.example/p?q")));
-    }
-}
-
-/* In whatever order the pairs arrive, and whichever they are: who is connected is one site, under one name. */
-static void the_order_of_announcements_is_irrelevant(void **state)
-{
-    unsigned order[SITE], seed = 1;
-
-    (void)state;
-    for (unsigned round = 0; round < 50; round++) {
-        struct hosts *h = hosts_new();
-
-        for (unsigned i = 0; i < SITE; i++)
-            order[i] = i;
-        for (unsigned i = SITE - 1; i > 0; i--) {
-            unsigned j = (seed = seed * 1103515245 + 12345) / 65536 % (i + 1), kept = order[i];
-
-            order[i] = order[j];
-            order[j] = kept;
-        }
-        for (unsigned i = 0; i < SITE; i++) { /* a tree: each name with one of those below it */
-            char alias[32], host[32];
-            unsigned n = order[i];
-
-            snprintf(alias, sizeof alias, "h%02u.example", n);
-            snprintf(host, sizeof host, "h%02u.example", round % 2 ? n / 2 : n ? n - 1 : 0);
-            assert_true(round % 3 ? hosts_announce(h, span_str(alias), span_str(host))
-                                  : hosts_announce(h, span_str(host), span_str(alias)));
-        }
-        expect_one_site(h, SITE);
-        assert_int_equal(hosts_count(h), SITE);
-        assert_int_equal(hosts_version(h), SITE - 1);
-        hosts_free(h);
-    }
-}
-
-/* What was judged before a version is void, so it must not stay when groups change, nor change without that. */
-static void the_version_grows_with_the_groups(void **state)
-{
-    struct hosts *h = hosts_new();
-
-    (void)state;
-    hosts_announce(h, SPAN("www.example"), SPAN("www.example"));
-    hosts_announce(h, SPAN("www.example:80"), SPAN("www.example:8080"));
-    assert_int_equal(hosts_version(h), 0);
-    hosts_announce(h, SPAN("b.example"), SPAN("www.example"));
-    assert_int_equal(hosts_version(h), 1);
-    hosts_shared_begin(h);
-    hosts_shared(h, SPAN("a.example"), SPAN("www.example b.example"));
-    assert_int_equal(hosts_version(h), 2);
-    hosts_shared(h, SPAN("b.example"), SPAN("a.example:8443"));
-    hosts_announce(h, SPAN("a.example"), SPAN("www.example"));
-    assert_int_equal(hosts_version(h), 2);
-    hosts_announce(h, SPAN("other.example"), SPAN("other.example"));
-    assert_int_equal(hosts_version(h), 2);
-    hosts_announce(h, SPAN("other.example"), SPAN("a.example"));
-    assert_int_equal(hosts_version(h), 3);
-    hosts_shared(h, SPAN("x.example"), SPAN("no/host"));
-    hosts_shared(h, SPAN("y.example"), SPAN("no/host"));
-    assert_int_equal(hosts_version(h), 4);
-    hosts_free(h);
-}
-
-/* A name may stand for many sites: no pair is too many. */
-static void many_hosts_share_an_alias(void **state)
-{
-    struct hosts *h = hosts_new();
-    char text[32], out[SCOPE_TEXT];
-    struct span resolved;
-
-    (void)state;
-    for (unsigned i = 0; i < 1000; i++) {
-        snprintf(text, sizeof text, "site-%u.example", i);
-        assert_true(hosts_announce(h, SPAN("localhost"), span_str(text)));
-    }
-    assert_true(hosts_resolve(h, SPAN("Hsite-999.example"), out, &resolved));
-    assert_true(span_eq(resolved, SPAN("Hlocalhost")));
-    hosts_free(h);
-}
-
 static void on_missing(void *arg, struct span alias, struct span value)
 {
     struct texts *t = arg;
@@ -211,9 +120,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_of_hosts_are_resolved),
-        cmocka_unit_test(the_order_of_announcements_is_irrelevant),
-        cmocka_unit_test(the_version_grows_with_the_groups),
-        cmocka_unit_test(many_hosts_share_an_alias),
         cmocka_unit_test(what_the_hash_lacks_is_announced),
         cmocka_unit_test(one_record_has_one_effect),
     };

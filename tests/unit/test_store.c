@@ -7,142 +7,14 @@
 #include <setjmp.h>
 #include <cmocka.h>
 
-#include <event2/event.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "etagd/conf.h"
-#include "etagd/lib/entry.h"
-#include "etagd/positions.h"
-#include "etagd/store.h"
-
-#define SPAN SPAN_LITERAL
+#include "tests/unit/store_fixture.h"
 
 struct texts {
     char all[4096];
 };
-
-#define KEY SPAN("https://www.example.com/shop/products/42?lang=de")
-#define PLAIN "https://www.example.com/shop/products/42?lang=de"
-#define VARIANT "0123456789abcdef"
-
-struct node {
-    struct event_base *base;
-    struct store *store;
-    struct table *table; /* a reader as httpd is one */
-    struct conf conf;
-};
-
-static char prefix[] = "etag", socket_path[] = "/tmp/unused.sock", node_name[] = "test";
-
-static int setup(void **state)
-{
-    struct node *n = calloc(1, sizeof *n);
-    const char *why = "";
-
-    n->conf = (struct conf){.socket = socket_path,
-                            .node = node_name,
-                            .key_prefix = prefix,
-                            .lease_ms = 2000,
-                            .horizon_ms = 172800000,
-                            .log_max = 1000,
-                            .tag_ttl_ms = 86400000,
-                            .table_bytes = 4 << 20};
-    n->base = event_base_new();
-    n->store = store_new(n->base, &n->conf, &why);
-    if (!n->store)
-        fail_msg("%s", why);
-    n->table = table_map(writer_table_fd(store_writer(n->store)), writer_touch_fd(store_writer(n->store)), &why);
-    if (!n->table)
-        fail_msg("%s", why);
-    *state = n;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    struct node *n = *state;
-
-    table_unmap(n->table);
-    store_free(n->store);
-    event_base_free(n->base);
-    free(n);
-    return 0;
-}
-
-static struct table_snapshot before(const struct node *n)
-{
-    return table_snapshot(n->table);
-}
-
-struct response {
-    const char *names, *variant, *tag;
-    uint64_t ttl_ms;
-    unsigned flags;
-};
-
-static enum store_result publish(struct node *n, struct table_snapshot at, const struct response *r, struct span *names)
-{
-    static const struct span tags[] = {{"product-42", 10}, {"catalog", 7}}, groups[] = {{"news desk", 9}};
-    struct entry e = {
-        .kind = ENTRY_UPSTREAM, .flags = r->flags, .last_modified = ENTRY_UNDATED, .tag = span_str(r->tag)};
-    uint8_t value[ENTRY_SIZE];
-    struct store_put put = {
-        .generation = at.generation,
-        .seq = at.seq,
-        .key = KEY,
-        .variant = span_str(r->variant),
-        .names = span_str(r->names),
-        .ttl_ms = r->ttl_ms,
-        .value = span_of((char *)value, entry_encode(value, sizeof value, &e)),
-        .capsule = SPAN("Cache-Control: max-age=60\n"),
-        .tags = tags,
-        .ntags = 2,
-        .groups = groups,
-        .ngroups = 1,
-    };
-    const char *why = NULL;
-    enum store_result result = store_put(n->store, &put, names, &why);
-
-    assert_true((result == STORE_BAD) == (why != NULL));
-    return result;
-}
-
-static const struct response usual = {"accept-language", VARIANT, "\"v1\"", 0, 0};
-
-static enum table_result look(const struct node *n, const char *key)
-{
-    struct table_copy copy;
-
-    return table_lookup(n->table, table_identify(n->table, span_str(key)), &copy);
-}
-
-static void learn(struct node *n)
-{
-    struct span names;
-
-    assert_int_equal(publish(n, before(n), &usual, &names), STORE_OK);
-    assert_int_equal(look(n, PLAIN), TABLE_HIT);
-    assert_int_equal(look(n, PLAIN "#" VARIANT), TABLE_HIT);
-}
-
-static char last_id[64], last_error[128];
-
-static void on_done(void *arg, const char *id, const char *error)
-{
-    ++*(int *)arg;
-    snprintf(last_id, sizeof last_id, "%s", id ? id : "");
-    snprintf(last_error, sizeof last_error, "%s", error ? error : "");
-}
-
-static void invalidate(struct node *n, const char *op, const char *arg)
-{
-    struct span fields[] = {span_str(op), span_str(arg)};
-    int calls = 0;
-
-    store_invalidate(n->store, fields, 2, on_done, &calls);
-    assert_int_equal(calls, 1);
-}
 
 static void what_was_learned_is_found(void **state)
 {
@@ -208,86 +80,6 @@ static void every_operation_invalidates(void **state)
 }
 
 /* A key that stands for several queries is forgotten with any of them. */
-static void announce(struct node *n, const char *alias, const char *host)
-{
-    struct span pair[] = {span_str(alias), span_str(host)};
-
-    store_hosts(n->store, pair, 2);
-}
-
-/* The page is learned under www.example.com; each of these names it by another name, or by its own. */
-static void every_name_of_the_site_invalidates(void **state)
-{
-    static const char *const operations[][2] = {
-        {"url", "other.example/shop/products/42?lang=de"},
-        {"url", "other.example:8443/shop/products/42"},
-        {"url", "a.example/shop/products/42"},
-        {"url", "www.example.com:8080/shop/products/42"},
-        {"prefix", "a.example/shop/"},
-        {"host", "other.example"},
-        {"group", "a.example news desk"},
-        {"url", "www.example.com/shop/products/42"},
-        {"url", "nobody.example/"},
-    };
-    struct node *n = *state;
-
-    announce(n, "other.example", "www.example.com");
-    announce(n, "a.example", "other.example:8080");
-    announce(n, "next.example", "next.example");
-    for (size_t i = 0; i < sizeof operations / sizeof *operations; i++) {
-        learn(n);
-        invalidate(n, "url", "next.example/shop/products/42");
-        invalidate(n, "host", "next.example");
-        assert_int_equal(look(n, PLAIN "#" VARIANT), TABLE_HIT);
-        invalidate(n, operations[i][0], operations[i][1]);
-        if (look(n, PLAIN "#" VARIANT) != TABLE_STALE)
-            fail_msg("%s %s", operations[i][0], operations[i][1]);
-    }
-}
-
-/* Also when nothing of it is the smallest name, as it was when the page was learned. */
-static void a_new_name_voids_what_was_judged_without_it(void **state)
-{
-    static const char *const pairs[][2] = {
-        {"other.example.com", "www.example.com"}, {"a.example", "other.example.com"}, {"www.example.com", "no host"}};
-    struct node *n = *state;
-    struct span names;
-
-    announce(n, "www.example.com", "www.example.com");
-    for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
-        struct table_snapshot begun = before(n);
-
-        learn(n);
-        announce(n, "www.example.com", "www.example.com:8080");
-        assert_int_equal(look(n, PLAIN "#" VARIANT), TABLE_HIT);
-        announce(n, pairs[i][0], pairs[i][1]);
-        assert_int_equal(look(n, PLAIN "#" VARIANT), TABLE_STALE);
-        assert_int_equal(publish(n, begun, &usual, &names), STORE_STALE);
-    }
-}
-
-/* What had been named under the old names, in the log or not yet, counts for all that is stored elsewhere. */
-static void positions_follow_a_change_of_names(void **state)
-{
-    struct positions *p = positions_new();
-    struct span old = SPAN("Uold.example/p"), new = SPAN("Unew.example/p");
-    struct log_id at = {1000, 5}, before_it = {1000, 4}, after = {1000, 6};
-
-    (void)state;
-    positions_mark(p, old, at);
-    assert_false(positions_covered(p, &new, 1, before_it));
-    positions_rename(p);
-    assert_true(positions_covered(p, &new, 1, before_it));
-    assert_false(positions_covered(p, &new, 1, after));
-    positions_pend(p, old, 7);
-    assert_false(positions_covered(p, &new, 1, after));
-    positions_rename(p);
-    assert_true(positions_covered(p, &new, 1, after));
-    positions_acknowledge(p, 7);
-    assert_false(positions_covered(p, &new, 1, after));
-    positions_free(p);
-}
-
 static void any_query_of_the_path_invalidates(void **state)
 {
     struct node *n = *state;
@@ -518,9 +310,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH_NODE(what_was_learned_is_found),
         WITH_NODE(every_operation_invalidates),
-        WITH_NODE(every_name_of_the_site_invalidates),
-        WITH_NODE(a_new_name_voids_what_was_judged_without_it),
-        cmocka_unit_test(positions_follow_a_change_of_names),
         WITH_NODE(any_query_of_the_path_invalidates),
         WITH_NODE(a_fill_begun_before_is_refused),
         WITH_NODE(snapshots_that_mean_nothing_are_refused),
