@@ -146,7 +146,8 @@ def test_killed_daemons_under_load(make_site, etagd, times, kind):
     assert left, "all children were replaced: one died"
     for pid in left:
         fds, maps, memory = use_of(pid)
-        assert fds <= children[pid][0] + 6 and maps <= 2, (children[pid], (fds, maps, memory))
+        # A connection to etagd for each of eight threads, where none may have been before.
+        assert fds <= children[pid][0] + 10 and maps <= 2, (children[pid], (fds, maps, memory))
         assert memory <= children[pid][2] + 2048, (children[pid], (fds, maps, memory))
 
 
