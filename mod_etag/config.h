@@ -61,6 +61,9 @@ struct etag_server {
     const char *base_scheme, *base_host; unsigned base_port; int base_url_set; /* ETagBaseURL (virtual host) */
     apr_array_header_t *secrets; int secrets_set; /* ETagSecretFile (virtual host): of struct span, first signs */
     int allow_override, allow_override_set;   /* ETagAllowOverride (server); default Off */
+    /* Not NULL: another virtual host has a name of this one (same_name.h); folded into the variant of every
+     * learned record (without ETagBaseURL, which is the administrator's word). Made once, at the end. */
+    const char *told_apart_by;
 };
 
 extern const command_rec etag_commands[];
@@ -73,6 +76,9 @@ void *etag_server_merge(apr_pool_t *p, void *base, void *add);
 /* Configuration in force for r, with defaults resolved (never NULL). */
 const struct etag_dir *etag_dir_of(request_rec *r);
 const struct etag_server *etag_server_of(server_rec *s);
+
+/* Whether ETagEngine is On somewhere in the configuration just read. */
+bool etag_engine_configured(void);
 
 /* Warnings at start about settings that work against the engine (Header unset ETag and the like). */
 void etag_config_warn(apr_pool_t *p, server_rec *main_server);

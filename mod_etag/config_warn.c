@@ -97,11 +97,16 @@ static void warn_about_modules(server_rec *s)
                      v.major, v.minor, v.patch);
 }
 
+bool etag_engine_configured(void)
+{
+    return engine_on(ap_conftree);
+}
+
 void etag_config_warn(apr_pool_t *p, server_rec *main_server)
 {
     apr_pool_t *words;
 
-    if (!engine_on(ap_conftree))
+    if (!etag_engine_configured())
         return;
     apr_pool_create(&words, p);
     walk(words, main_server, ap_conftree);

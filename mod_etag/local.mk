@@ -8,6 +8,7 @@ mod_etag_mod_etag_la_SOURCES = \
 	mod_etag/directives.c mod_etag/directives.h \
 	mod_etag/values.c mod_etag/values.h \
 	mod_etag/config_warn.c \
+	mod_etag/same_name.c mod_etag/same_name.h \
 	mod_etag/node.c mod_etag/node.h mod_etag/node_private.h \
 	mod_etag/connections.c mod_etag/announce.c \
 	mod_etag/shared.c mod_etag/shared.h \

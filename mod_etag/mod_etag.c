@@ -14,6 +14,7 @@
 #include "mod_etag/in.h"
 #include "mod_etag/node.h"
 #include "mod_etag/probe.h"
+#include "mod_etag/same_name.h"
 #include "mod_etag/write.h"
 
 static ap_filter_rec_t *in_handle, *fin_handle, *write_handle;
@@ -93,6 +94,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
         return OK;
     ap_add_version_component(pconf, "mod_etag/0.1");
     etag_config_warn(pconf, s);
+    same_name_post_config(pconf, s, etag_engine_configured());
     return node_post_config(pconf, s) == APR_SUCCESS ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
 

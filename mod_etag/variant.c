@@ -63,14 +63,24 @@ static void mix_query(struct mix *m, const char *args, struct span client, const
     mix_text(m, "\n"); /* an end mark that no parameter can be */
 }
 
-/* Nodes may keep equal trees in different places: a file counts by its path below the document root. */
+/* Nodes may keep equal trees in different places: a file counts by its path below the document root. Not
+ * below one that was chosen for this request (mod_vhost_alias): by what, an address perhaps, no key holds. */
+static const char *below_document_root(request_rec *r, const char *name)
+{
+    const core_server_config *core = ap_get_core_module_config(r->server->module_config);
+    const char *root = core->ap_document_root;
+
+    if (!root || strcmp(root, ap_document_root(r)) != 0 || strncmp(name, root, strlen(root)) != 0)
+        return name;
+    return name + strlen(root);
+}
+
 static void mix_filename(struct mix *m, request_rec *r, struct span client, const struct etag_name_list *list)
 {
-    const char *name = r->filename, *root;
+    const char *name = r->filename;
 
     if (!name || strncmp(name, "proxy:", 6) != 0) {
-        root = name ? ap_document_root(r) : NULL;
-        mix_text(m, root && strncmp(name, root, strlen(root)) == 0 ? name + strlen(root) : name);
+        mix_text(m, name ? below_document_root(r, name) : NULL);
         return;
     }
     size_t n = strcspn(name, "?");
@@ -251,7 +261,7 @@ static bool hash_variant(request_rec *r, const struct etag_dir *dir, const char 
         return false;
     m.ok = digest_begin(m.digest);
     mix_span(&m, span_of((const char *)dir->policy, sizeof dir->policy));
-    mix_text(&m, server->base_host ? "base" : "");
+    mix_text(&m, server->base_host ? "base" : server->told_apart_by);
     mix_span(&m, span_of((const char *)ctx->selected, DIGEST_SIZE));
     while (variant_next_name(&names, &name))
         mix_field(&m, r, name);
