@@ -12,6 +12,7 @@ mod_etag_mod_etag_la_SOURCES = \
 	mod_etag/node.c mod_etag/node.h mod_etag/node_private.h \
 	mod_etag/connections.c mod_etag/announce.c \
 	mod_etag/shared.c mod_etag/shared.h \
+	mod_etag/pending_file.c mod_etag/pending_file.h \
 	mod_etag/request.c mod_etag/request.h \
 	mod_etag/variant.c mod_etag/variant.h \
 	mod_etag/credentials.c \

@@ -346,7 +346,7 @@ apr_status_t node_post_config(apr_pool_t *p, server_rec *s)
     /* ChrootDir takes /proc away from the children. */
     file_identity_prepare();
     time_namespace(TIME_NAMESPACE_OF_CHILDREN, time_namespace_of_children);
-    return shared_create(s);
+    return shared_create(p, s);
 }
 
 void node_child_init(apr_pool_t *p, server_rec *s)

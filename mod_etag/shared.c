@@ -7,6 +7,9 @@
 
 #include <http_config.h>
 #include <http_log.h>
+#include <http_main.h>
+
+#include "mod_etag/pending_file.h"
 
 APLOG_USE_MODULE(etag);
 
@@ -24,6 +27,7 @@ struct shared {
     _Atomic uint32_t waiting; /* not 0: hosts or all wait; written under the mutex */
     pthread_mutex_t mutex;
     uint64_t serial, all_serial; /* all_serial 0: not everything */
+    bool marked; /* on disk as well */
     struct waiting_host hosts[SHARED_HOSTS];
 };
 
@@ -52,10 +56,19 @@ static struct shared *allocate(void)
     return made;
 }
 
-apr_status_t shared_create(server_rec *s)
+/* A new httpd knows nothing but the mark that one before it left. */
+static void take_over(server_rec *s)
+{
+    ap_log_error(APLOG_MARK, APLOG_NOTICE, 0, s,
+                 "mod_etag: httpd ended before etagd was told of invalidations: everything will be forgotten");
+    shared_pending_keep((struct span){NULL, 0});
+}
+
+apr_status_t shared_create(apr_pool_t *p, server_rec *s)
 {
     struct shared **retained = ap_retained_data_get(RETAINED_KEY);
-    bool successor = retained && *retained && (*retained)->size != sizeof(struct shared);
+    const bool successor = retained && *retained && (*retained)->size != sizeof(struct shared);
+    const bool marked = pending_file_open(p, s), fresh = !retained || !*retained;
 
     if (!retained)
         retained = ap_retained_data_create(RETAINED_KEY, sizeof *retained);
@@ -71,6 +84,8 @@ apr_status_t shared_create(server_rec *s)
     shared = *retained;
     if (successor)
         shared_pending_keep((struct span){NULL, 0});
+    else if (fresh && marked)
+        take_over(s);
     atomic_store(&shared->announced, 0);
     return APR_SUCCESS;
 }
@@ -126,11 +141,31 @@ void shared_announcement_failed(void)
 
 /* --- invalidations that wait --- */
 
+/* The mutex is held. The flag is set after the mark, and taken back before it: wherever a child dies, a mark
+ * that is missing is not believed to be there. */
+static void something_waits(void)
+{
+    if (!shared->marked)
+        shared->marked = pending_file_mark();
+    if (!shared->marked && !atomic_load(&shared->waiting))
+        ap_log_error(APLOG_MARK, APLOG_WARNING, errno, ap_server_conf,
+                     "mod_etag: cannot write down that invalidations wait: they are lost if httpd stops before etagd "
+                     "is back");
+    atomic_store(&shared->waiting, 1);
+}
+
+static void nothing_waits(void)
+{
+    atomic_store(&shared->waiting, 0);
+    shared->marked = false;
+    pending_file_clear();
+}
+
 static void widen_to_all(void)
 {
     shared->all_serial = ++shared->serial;
     memset(shared->hosts, 0, sizeof shared->hosts);
-    atomic_store(&shared->waiting, 1);
+    something_waits();
 }
 
 static void lock(void)
@@ -170,7 +205,7 @@ void shared_pending_keep(struct span host)
         memcpy(place->host, host.p, host.n);
         place->host[host.n] = '\0';
         place->serial = ++shared->serial;
-        atomic_store(&shared->waiting, 1);
+        something_waits();
     }
     unlock();
 }
@@ -200,6 +235,7 @@ void shared_pending_done(const struct shared_pending *copied)
             w->serial = 0;
         left |= w->serial != 0;
     }
-    atomic_store(&shared->waiting, left || shared->all_serial);
+    if (!left && !shared->all_serial)
+        nothing_waits();
     unlock();
 }

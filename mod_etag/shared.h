@@ -2,7 +2,8 @@
 /*
  * Memory that all children of this httpd share and that outlives a graceful restart: what is known of
  * etagd's state, so that a change is logged once and not by every child, and the invalidations that
- * could not be handed over, so that a child's death does not lose them. Any thread of any child.
+ * could not be handed over, so that a child's death does not lose them; that there are such is also noted
+ * on disk (pending_file.h), and a new httpd that finds the note forgets everything. Any thread of any child.
  */
 #ifndef MOD_ETAG_SHARED_H
 #define MOD_ETAG_SHARED_H
@@ -12,7 +13,7 @@
 #include "etagd/lib/span.h"
 
 /* post_config, in the parent: makes the memory, or finds that of the generation before. */
-apr_status_t shared_create(server_rec *s);
+apr_status_t shared_create(apr_pool_t *p, server_rec *s);
 
 /* --- what is known of etagd --- */
 
