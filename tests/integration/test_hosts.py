@@ -127,6 +127,19 @@ def test_two_ports_of_one_site(site, backend, etagd):
     assert forgotten(site, backend)
 
 
+def test_what_is_known_is_not_published_again(site, backend, etagd):
+    """Also under a name that is not the one in the record's scopes."""
+    site.start()
+    learn(site, backend, OTHER)
+    backend.page("/p", PAGE, [("Content-Type", "text/html"), ("Cache-Groups", '"g"')])
+    publish = etagd.info("Store")["puts"]
+    wait_for(lambda: site.get("/p", host=OTHER).etag == TAG and etagd.info("Store")["puts"] != publish, "the group")
+    puts = etagd.info("Store")["puts"]
+    for _ in range(5):
+        assert site.get("/p", host=OTHER).etag == TAG
+    assert etagd.info("Store")["puts"] == puts
+
+
 @pytest.mark.parametrize("announcing", [0, 1])
 def test_one_node_alone_knows_the_alias(new_redis, new_etagd, new_httpd, backend, announcing):
     """What one node's httpd says holds on every node, and for what is stored in Redis."""
