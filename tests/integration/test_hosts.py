@@ -118,6 +118,7 @@ def test_two_ports_of_one_site(site, backend, etagd):
     """Each port has its pages, and one invalidation for both."""
     port = machine.free_port()
     second = site.config.replace(f"*:{site.port}", f"*:{port}")
+    site.expect_log("is the name of virtual hosts on different addresses")
     site.start(f"Listen 127.0.0.1:{port}\n{site.config}{second}")
     learn(site, backend, f"{SITE}:{site.port}")
     assert http.request(port, "POST", "/p", {}, b"x", f"{OTHER}:{port}").status == 200
