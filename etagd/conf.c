@@ -20,7 +20,7 @@ struct option {
     enum option_kind kind;
     size_t offset;
     const char *fallback; /* default, in the form a person writes it; NULL: unset */
-    uint64_t min, max;    /* of numbers */
+    uint64_t min, max; /* of numbers */
     const char *help;
 };
 
@@ -84,7 +84,7 @@ struct unit {
     uint64_t factor;
 };
 
-static const struct unit durations[] = {{"ms", 1},    {"s", 1000},      {"mi", 60000}, {"min", 60000},
+static const struct unit durations[] = {{"ms", 1},   {"s", 1000},      {"mi", 60000}, {"min", 60000},
                                         {"h", HOUR}, {"d", 24 * HOUR}, {"", 1000},    {NULL, 0}};
 static const struct unit sizes[] = {{"", 1}, {"K", 1u << 10}, {"M", 1u << 20}, {"G", 1u << 30}, {NULL, 0}};
 static const struct unit plain[] = {{"", 1}, {NULL, 0}};

@@ -18,7 +18,7 @@ static bool check_socket(const struct conf *c, struct conf_error *err)
 
     if (!c->socket)
         return conf_fail(err, "no socket: set Socket (or --socket PATH), since neither /run/etagd is writable nor "
-                         "XDG_RUNTIME_DIR is set");
+                              "XDG_RUNTIME_DIR is set");
     if (*c->socket != '/')
         return conf_fail(err, "Socket \"%s\": must be an absolute path", c->socket);
     if (strlen(c->socket) > most)
@@ -78,8 +78,7 @@ bool conf_check(struct conf *c, struct conf_error *err)
     enum log_level level;
     const char *why;
 
-    if (!check_socket(c, err) || !check_words(c, err) || !check_accounts(c, err) ||
-        !check_password_file(c, err))
+    if (!check_socket(c, err) || !check_words(c, err) || !check_accounts(c, err) || !check_password_file(c, err))
         return false;
     if (c->redis && !redis_url_parse(c->redis, &url, &why))
         return conf_fail(err, "Redis \"%s\": %s", c->redis, why);

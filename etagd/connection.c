@@ -15,15 +15,15 @@
 #include "etagd/resp.h"
 
 #define INPUT_MAX (PROTO_MAX_REQUEST + 65536) /* one whole request and what came with its end */
-#define OUTPUT_PAUSE (1u << 20)               /* unread output at which no more requests are read */
-#define OUTPUT_MAX (4u << 20)                 /* ... at which the connection ends */
-#define REPLIES_PAUSE 1024u                   /* unfinished replies at which no more requests are read */
-#define STALL_S 30                            /* without progress of a peer that owes us reading */
-#define INPUT_KEPT 16384u                     /* room that an idle connection keeps */
+#define OUTPUT_PAUSE (1u << 20) /* unread output at which no more requests are read */
+#define OUTPUT_MAX (4u << 20) /* ... at which the connection ends */
+#define REPLIES_PAUSE 1024u /* unfinished replies at which no more requests are read */
+#define STALL_S 30 /* without progress of a peer that owes us reading */
+#define INPUT_KEPT 16384u /* room that an idle connection keeps */
 
 struct pending {
     struct reply reply; /* first: a reply's address is its pending's */
-    size_t held;        /* its share of the connection's held */
+    size_t held; /* its share of the connection's held */
     struct pending *next;
 };
 
@@ -33,18 +33,18 @@ struct connection {
     int fd;
     struct dispatch *dispatch;
     struct event *read, *write;
-    struct event *again;             /* there is something to do, although nothing came or can go */
-    struct evbuffer *out;            /* ready to go */
-    struct pending *first, **last;   /* replies in order of their requests */
+    struct event *again; /* there is something to do, although nothing came or can go */
+    struct evbuffer *out; /* ready to go */
+    struct pending *first, **last; /* replies in order of their requests */
     size_t npending;
-    size_t held;                     /* bytes of finished replies that wait for an earlier one */
-    char *in;                        /* unread input */
+    size_t held; /* bytes of finished replies that wait for an earlier one */
+    char *in; /* unread input */
     size_t in_n, in_room;
-    struct descriptors passed;       /* came along and wait for their request */
-    bool sent;                       /* the peer took something since its patience was measured */
-    bool draining;                   /* what is here already is run, then ending */
-    bool working;                    /* requests are being run, proceed() follows */
-    bool ending;                     /* nothing more is read; close when everything is sent */
+    struct descriptors passed; /* came along and wait for their request */
+    bool sent; /* the peer took something since its patience was measured */
+    bool draining; /* what is here already is run, then ending */
+    bool working; /* requests are being run, proceed() follows */
+    bool ending; /* nothing more is read; close when everything is sent */
     void (*closed)(struct connection *c, void *arg);
     void *closed_arg;
     struct connection *next;

@@ -220,8 +220,8 @@ static bool read_put(const struct proto_request *q, struct store_put *put)
 
 static void do_put(struct dispatch *d, const struct proto_request *q, int *fd, struct reply *r)
 {
-    struct store_put put = {.key = q->argv[4], .variant = q->argv[5], .names = q->argv[6], .value = q->argv[8],
-                            .capsule = q->argv[9]};
+    struct store_put put = {
+        .key = q->argv[4], .variant = q->argv[5], .names = q->argv[6], .value = q->argv[8], .capsule = q->argv[9]};
     struct span names = {NULL, 0};
     const char *why = "numbers or counts are malformed";
     enum store_result result = read_put(q, &put) ? store_put(d->store, &put, &names, &why) : STORE_BAD;
@@ -334,9 +334,9 @@ static void do_hosts(struct dispatch *d, const struct proto_request *q, int *fd,
 
 struct command {
     const char *name, *sub; /* sub: second word, NULL for none */
-    size_t min, max;        /* arguments, the words of the name included; max 0: any number */
+    size_t min, max; /* arguments, the words of the name included; max 0: any number */
     void (*run)(struct dispatch *d, const struct proto_request *q, int *fd, struct reply *r);
-    const char *help;       /* its arguments, as errors name them */
+    const char *help; /* its arguments, as errors name them */
 };
 
 static const struct command commands[] = {

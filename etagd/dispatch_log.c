@@ -102,8 +102,8 @@ static bool read_range(const struct proto_request *q, bool reverse, uint64_t *li
 
     *limit = SIZE_MAX;
     return span_eq(q->argv[2], reverse ? last : first) && span_eq(q->argv[3], reverse ? first : last) &&
-           (q->argc == 4 || (q->argc == 6 && span_eq_nocase(q->argv[4], SPAN_LITERAL("COUNT")) &&
-                             dispatch_number(q->argv[5], limit)));
+           (q->argc == 4 ||
+            (q->argc == 6 && span_eq_nocase(q->argv[4], SPAN_LITERAL("COUNT")) && dispatch_number(q->argv[5], limit)));
 }
 
 static void range(struct dispatch *d, const struct proto_request *q, struct reply *r, bool reverse)

@@ -24,10 +24,14 @@ static const char help[] =
 enum options_result options_parse(struct options *o, int argc, char **argv)
 {
     static const struct option longs[] = {
-        {"config", required_argument, NULL, 'c'},     {"socket", required_argument, NULL, 's'},
-        {"redis", required_argument, NULL, 'r'},      {"node", required_argument, NULL, 'n'},
-        {"check-config", no_argument, NULL, 'k'},     {"print-config", no_argument, NULL, 'p'},
-        {"version", no_argument, NULL, 'v'},          {"help", no_argument, NULL, 'h'},
+        {"config", required_argument, NULL, 'c'},
+        {"socket", required_argument, NULL, 's'},
+        {"redis", required_argument, NULL, 'r'},
+        {"node", required_argument, NULL, 'n'},
+        {"check-config", no_argument, NULL, 'k'},
+        {"print-config", no_argument, NULL, 'p'},
+        {"version", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
     int c;

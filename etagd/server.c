@@ -18,9 +18,9 @@
 #include "etagd/log.h"
 
 #define ALLOWED_MAX (ACCOUNTS_MAX + 2) /* root and ourselves */
-#define RETRY_MS 100                   /* out of descriptors: how long not to accept */
-#define LOG_EVERY 60000u               /* ms between two log lines about one thing */
-#define REFUSED_KEPT 16                /* users whose last line is remembered */
+#define RETRY_MS 100 /* out of descriptors: how long not to accept */
+#define LOG_EVERY 60000u /* ms between two log lines about one thing */
+#define REFUSED_KEPT 16 /* users whose last line is remembered */
 
 /* When a refused user was last logged; CLOCK_BOOTTIME in ms, 0: a free place. */
 struct refused {

@@ -48,8 +48,8 @@ static const char *tag_of_304(ap_filter_t *f, const struct etag_request *ctx, bo
 
 static void finish_304(ap_filter_t *f, struct etag_request *ctx)
 {
-    static const char *const content[] = {"Content-Type",  "Content-Encoding", "Content-Language", "Content-Range",
-                                          "Content-Length", "Content-MD5",     "Accept-Ranges",    "Trailer"};
+    static const char *const content[] = {"Content-Type",   "Content-Encoding", "Content-Language", "Content-Range",
+                                          "Content-Length", "Content-MD5",      "Accept-Ranges",    "Trailer"};
     request_rec *r = f->r;
     bool coded = coding_filter_above(f);
 
@@ -86,9 +86,9 @@ static void cache_status(request_rec *r)
     bool hit = status && strcmp(status, "304") == 0 && why && strcmp(why, "late") != 0;
 
     if (status)
-        apr_table_mergen(r->headers_out, "Cache-Status",
-                         apr_psprintf(r->pool, "mod_etag; %s; detail=\"%s %s\"", hit ? "hit" : "fwd=miss", status,
-                                      why ? why : ""));
+        apr_table_mergen(
+            r->headers_out, "Cache-Status",
+            apr_psprintf(r->pool, "mod_etag; %s; detail=\"%s %s\"", hit ? "hit" : "fwd=miss", status, why ? why : ""));
 }
 
 static bool has_eos(const apr_bucket_brigade *bb)

@@ -63,8 +63,12 @@ static int64_t last_modified(request_rec *r)
 /* Kinds of content whose first byte must not wait, whatever their length. */
 static bool streams_by_type(const request_rec *r)
 {
-    static const char *const types[] = {"text/event-stream",    "multipart/x-mixed-replace", "application/grpc",
-                                        "application/x-ndjson", "application/ndjson",        "video/",
+    static const char *const types[] = {"text/event-stream",
+                                        "multipart/x-mixed-replace",
+                                        "application/grpc",
+                                        "application/x-ndjson",
+                                        "application/ndjson",
+                                        "video/",
                                         "audio/"};
     for (size_t i = 0; r->content_type && i < sizeof types / sizeof *types; i++)
         if (strncasecmp(r->content_type, types[i], strlen(types[i])) == 0)
@@ -152,7 +156,9 @@ static apr_status_t pass_file(ap_filter_t *f, struct in_context *in, apr_bucket_
             unset_etag(r); /* core's own differs from node to node */
     }
     etag_verdict(r, ctx->tag.known ? "tagged" : "untagged",
-                 ctx->tag.known ? "file" : result == FILE_DIGEST_UNKNOWN ? "file being hashed" : "file not hashed");
+                 ctx->tag.known                  ? "file"
+                 : result == FILE_DIGEST_UNKNOWN ? "file being hashed"
+                                                 : "file not hashed");
     if (precluded(f, in, mtime, &status)) {
         apr_brigade_cleanup(bb);
         return status;

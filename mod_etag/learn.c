@@ -194,8 +194,7 @@ static bool same_capsule(const struct etag_request *ctx, const struct table *t, 
     char capsule[CAPSULE_MAX];
     size_t n;
 
-    return table_capsule(t, copy, capsule, &n) &&
-           span_eq(span_of(capsule, n), span_of(ctx->capsule, ctx->capsule_n));
+    return table_capsule(t, copy, capsule, &n) && span_eq(span_of(capsule, n), span_of(ctx->capsule, ctx->capsule_n));
 }
 
 /* Whether the table already says exactly this: then there is nothing to publish. */
@@ -212,8 +211,7 @@ static bool known_already(struct etag_request *ctx, const char *names, const cha
     if (table_lookup(t, table_identify(t, span_str(key)), &copy) != TABLE_HIT)
         return false;
     n = entry_encode(encoded, sizeof encoded, &copy.entry);
-    return span_eq(span_of((const char *)encoded, n), value) && covers(ctx, t, &copy) &&
-           same_capsule(ctx, t, &copy);
+    return span_eq(span_of((const char *)encoded, n), value) && covers(ctx, t, &copy) && same_capsule(ctx, t, &copy);
 }
 
 static int add_labels(struct span *argv, int n, apr_pool_t *p, const struct labels *l)
@@ -262,8 +260,8 @@ void learn_publish(struct etag_request *ctx, request_rec *r)
     const char *upstream = ctx->tag.kind == ENTRY_UPSTREAM ? tag_text(ctx, r) : NULL;
     struct entry e = {
         .kind = ctx->tag.kind,
-        .flags = (ctx->tag.weak ? ENTRY_WEAK : 0u) |
-                 (ctx->dir->ignore_query.kind != ETAG_NAMES_NONE ? ENTRY_ANY_QUERY : 0u),
+        .flags =
+            (ctx->tag.weak ? ENTRY_WEAK : 0u) | (ctx->dir->ignore_query.kind != ETAG_NAMES_NONE ? ENTRY_ANY_QUERY : 0u),
         .last_modified = ENTRY_UNDATED,
         .tag = upstream ? span_str(upstream) : span_of((const char *)ctx->tag.base, DIGEST_BASE_SIZE),
     };

@@ -125,7 +125,12 @@ static void register_hooks(apr_pool_t *p)
 }
 
 AP_DECLARE_MODULE(etag) = {
-    STANDARD20_MODULE_STUFF, etag_dir_create, etag_dir_merge, etag_server_create, etag_server_merge, etag_commands,
+    STANDARD20_MODULE_STUFF,
+    etag_dir_create,
+    etag_dir_merge,
+    etag_server_create,
+    etag_server_merge,
+    etag_commands,
     register_hooks,
     /* A virtual host without a directive of ours would share the main server's record, ETagBaseURL included. */
     AP_MODULE_FLAG_ALWAYS_MERGE,

@@ -122,9 +122,9 @@ void probe_is_file(request_rec *sub)
 /* A plain GET: what it would answer without the write's conditions, ranges and content. */
 static void make_plain(request_rec *sub)
 {
-    static const char *const dropped[] = {"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since",
-                                          "If-Range", "Range", "Expect", "Content-Length", "Transfer-Encoding",
-                                          "Content-Type"};
+    static const char *const dropped[] = {
+        "If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range",
+        "Range",    "Expect",        "Content-Length",    "Transfer-Encoding",   "Content-Type"};
 
     sub->headers_in = apr_table_copy(sub->pool, sub->headers_in);
     for (size_t i = 0; i < sizeof dropped / sizeof *dropped; i++)

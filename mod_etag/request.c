@@ -104,8 +104,7 @@ bool request_is_unsafe(const request_rec *r)
     case M_PROPFIND:
         return false;
     default:
-        return strcmp(r->method, "QUERY") != 0 && strcmp(r->method, "REPORT") != 0 &&
-               strcmp(r->method, "SEARCH") != 0;
+        return strcmp(r->method, "QUERY") != 0 && strcmp(r->method, "REPORT") != 0 && strcmp(r->method, "SEARCH") != 0;
     }
 }
 

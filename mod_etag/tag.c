@@ -26,8 +26,8 @@ static const char *opaque_of(struct etag_request *ctx, request_rec *r, const uin
         if (!ctx->keyed)
             ctx->keyed = request_key(r, ctx->dir, &ctx->key);
         /* No variant: which names select it is not known before the response, and grows with every Vary. */
-        if (!ctx->keyed || !digest_sign(secrets[secret], base, span_of(ctx->key.text, ctx->key.n),
-                                        (struct span){NULL, 0}, raw))
+        if (!ctx->keyed ||
+            !digest_sign(secrets[secret], base, span_of(ctx->key.text, ctx->key.n), (struct span){NULL, 0}, raw))
             return NULL;
     }
     char *text = apr_palloc(r->pool, ENTITY_TAG_OURS_LENGTH + 1);
@@ -46,9 +46,8 @@ static bool set_based(struct etag_request *ctx, request_rec *r, enum entry_kind 
 
 static const char *languages(request_rec *r)
 {
-    return r->content_languages && r->content_languages->nelts
-               ? apr_array_pstrcat(r->pool, r->content_languages, ',')
-               : request_response_header(r, "Content-Language");
+    return r->content_languages && r->content_languages->nelts ? apr_array_pstrcat(r->pool, r->content_languages, ',')
+                                                               : request_response_header(r, "Content-Language");
 }
 
 bool tag_from_content(struct etag_request *ctx, request_rec *r, enum entry_kind kind, struct span content, bool weak)
@@ -86,7 +85,8 @@ bool tag_from_upstream(struct etag_request *ctx, request_rec *r, const char *tex
 {
     struct entity_tag tag;
 
-    if (!entity_tag_parse(span_str(text), &tag) && !entity_tag_parse(span_str(apr_pstrcat(r->pool, text, "\"", NULL)), &tag))
+    if (!entity_tag_parse(span_str(text), &tag) &&
+        !entity_tag_parse(span_str(apr_pstrcat(r->pool, text, "\"", NULL)), &tag))
         return false;
     ctx->tag.kind = ENTRY_UPSTREAM;
     ctx->tag.weak = tag.weak;
@@ -199,6 +199,7 @@ bool tag_permits_write(struct etag_request *ctx, request_rec *r, bool exists)
     if (one.if_match.present && !under_any_secret(ctx, r, &rep, &one, judge_holds, &proceed))
         return false;
     rep = representation(ctx, exists);
-    one = (struct precondition_request){.method = PRECONDITION_UNSAFE, .if_none_match = req.if_none_match, .now = req.now};
+    one = (struct precondition_request){
+        .method = PRECONDITION_UNSAFE, .if_none_match = req.if_none_match, .now = req.now};
     return !one.if_none_match.present || !under_any_secret(ctx, r, &rep, &one, judge_holds, &failed);
 }

@@ -41,9 +41,10 @@ static bool resolve_path(request_rec *r, apr_uri_t *uri)
     if (!uri->path || *uri->path != '/') {
         if (uri->hostinfo || !slash)
             return false;
-        uri->path = uri->path && *uri->path
-                        ? apr_pstrcat(r->pool, apr_pstrmemdup(r->pool, base, (apr_size_t)(slash - base + 1)), uri->path, NULL)
-                        : apr_pstrdup(r->pool, base);
+        uri->path =
+            uri->path && *uri->path
+                ? apr_pstrcat(r->pool, apr_pstrmemdup(r->pool, base, (apr_size_t)(slash - base + 1)), uri->path, NULL)
+                : apr_pstrdup(r->pool, base);
     }
     return ap_normalize_path(uri->path, AP_NORMALIZE_NOT_ABOVE_ROOT);
 }
@@ -139,7 +140,8 @@ static void invalidate(struct etag_request *ctx, request_rec *r)
             n = add(fields, n, r, operation, &other);
         n = add_groups(fields, n, r, &key);
     }
-    etag_verdict(r, "write", node_invalidate(r->pool, fields, n, &ctx->budget_ns) ? "invalidated" : "invalidation kept");
+    etag_verdict(r, "write",
+                 node_invalidate(r->pool, fields, n, &ctx->budget_ns) ? "invalidated" : "invalidation kept");
 }
 
 apr_status_t etag_write_filter(ap_filter_t *f, apr_bucket_brigade *bb)
