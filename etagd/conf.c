@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "etagd/accounts.h"
 #include "etagd/lib/proto.h"
 #include "etagd/lib/table.h"
 #include "etagd/log.h"
@@ -287,6 +288,24 @@ static bool default_socket(struct conf *c, struct conf_error *err)
     return true; /* conf_check says what to do when nothing names one */
 }
 
+/* The account that the distribution's httpd runs as, so that two words configure a node: whom mod_etag's
+ * processes are is no secret to guess. The group can only be given away by root. */
+static bool default_httpd(struct conf *c, struct conf_error *err)
+{
+    static const char *const names[] = {"www-data", "apache"}; /* Debian, RHEL */
+    uid_t uid;
+    gid_t gid;
+
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (!accounts_user(names[i], &uid))
+            continue;
+        return conf_set(c, "AllowUsers", names[i], "default", err) &&
+               (geteuid() != 0 || !accounts_group(names[i], &gid) ||
+                conf_set(c, "SocketGroup", names[i], "default", err));
+    }
+    return true;
+}
+
 struct conf *conf_new(struct conf_error *err)
 {
     struct conf *c = calloc(1, sizeof *c);
@@ -297,7 +316,7 @@ struct conf *conf_new(struct conf_error *err)
         return NULL;
     }
     gethostname(host, sizeof host - 1);
-    bool ok = conf_set(c, "NodeName", host, "default", err) && default_socket(c, err);
+    bool ok = conf_set(c, "NodeName", host, "default", err) && default_socket(c, err) && default_httpd(c, err);
     for (size_t i = 0; ok && i < OPTIONS; i++)
         if (options[i].fallback)
             ok = assign(c, &options[i], options[i].fallback, "default", err);

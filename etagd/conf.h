@@ -15,8 +15,8 @@
 struct conf {
     char *socket;          /* Socket: path of the RESP socket */
     unsigned socket_mode;  /* SocketMode, octal; default 0660 */
-    char *socket_group;    /* SocketGroup; NULL: unchanged */
-    char *allow_users;     /* AllowUsers: names or ids, space separated; NULL: own user and root */
+    char *socket_group;    /* SocketGroup; NULL: unchanged. Default for root: that of the httpd account */
+    char *allow_users;     /* AllowUsers: names or ids, space separated; default: the httpd account; NULL: own user and root */
     char *node;            /* NodeName; default: host name */
     char *redis;           /* Redis: URL; NULL: embedded store */
     char *redis_user;      /* RedisUser; NULL: the URL's, else default */

@@ -79,10 +79,11 @@ def private_run():
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run httpd as deployed: parent root, children www-data")
-def test_two_words_are_the_whole_configuration(new_httpd, servers, backend, private_run):
-    """README's first case, literally: "etagd" as httpd's user, "ETagEngine On", and the default socket."""
+@pytest.mark.parametrize("who", ["root", "www-data"])
+def test_two_words_are_the_whole_configuration(new_httpd, servers, backend, private_run, who):
+    """README's first case, literally: "etagd", by root or as httpd's user, "ETagEngine On", and the default socket."""
     enter = ["nsenter", f"--mount=/proc/{private_run}/ns/mnt", f"--root=/proc/{private_run}/root"]
-    web = pwd.getpwnam("www-data")
+    web = pwd.getpwnam(who)
 
     class Bare(Etagd):
         def argv(self):
