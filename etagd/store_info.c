@@ -108,6 +108,7 @@ static void table_section(const struct store *s, struct section to)
     number(&to, "removed", t.removed);
     number(&to, "scopes_invalidated", t.invalidations);
     number(&to, "capsules", t.capsules);
+    number(&to, "capsules_inline", t.capsules_inline);
     number(&to, "capsules_full", t.capsules_full);
 }
 

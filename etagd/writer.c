@@ -145,6 +145,23 @@ static uint32_t expiry_of(const struct writer *w, uint32_t ttl_s)
     return at < TABLE_NO_EXPIRY ? (uint32_t)at : TABLE_NO_EXPIRY - 1;
 }
 
+/* Interned; behind the value, where the record ends so far, when the dictionary has no room. */
+static bool add_capsule(struct writer *w, struct span capsule, union record *record, size_t *bytes)
+{
+    if (dict_intern(w, capsule, &record->r.capsule))
+        return true;
+    if (capsule.n > sizeof record->bytes - *bytes) {
+        w->stats.capsules_full++;
+        return false;
+    }
+    memcpy(record->bytes + *bytes, capsule.p, capsule.n);
+    *bytes += capsule.n;
+    record->r.flags |= TABLE_INLINE;
+    record->r.capsule = (uint32_t)capsule.n;
+    w->stats.capsules_inline++;
+    return true;
+}
+
 static enum writer_result build(struct writer *w, const struct writer_put *put, struct table_id id,
                                 union record *record)
 {
@@ -157,11 +174,9 @@ static enum writer_result build(struct writer *w, const struct writer_put *put, 
     const size_t head = sizeof record->r + nscopes * sizeof(uint32_t);
     if (put->value.n > sizeof record->bytes - head)
         return WRITER_TOO_LONG;
-    const size_t bytes = head + put->value.n, words = (bytes + 7) / 8;
-
     memcpy(record->bytes + head, put->value.p, put->value.n);
-    memset(record->bytes + bytes, 0, words * 8 - bytes);
-    record->r.words = (uint16_t)words;
+    size_t bytes = head + put->value.n;
+
     record->r.flags = self ? TABLE_SELF : 0;
     record->r.nscopes = nscopes;
     record->r.h0 = id.h0;
@@ -171,7 +186,11 @@ static enum writer_result build(struct writer *w, const struct writer_put *put, 
     /* A seq from the future is of no generation we know. */
     if (!self && (put->seq > w->seq || record_is_stale(w, record)))
         return WRITER_STALE;
-    return dict_intern(w, put->capsule, &record->r.capsule) ? WRITER_OK : WRITER_TOO_LONG;
+    if (!add_capsule(w, put->capsule, record, &bytes))
+        return WRITER_TOO_LONG;
+    record->r.words = (uint16_t)((bytes + 7) / 8);
+    memset(record->bytes + bytes, 0, record->r.words * 8u - bytes);
+    return WRITER_OK;
 }
 
 enum writer_result writer_put(struct writer *w, const struct writer_put *put)
@@ -182,6 +201,8 @@ enum writer_result writer_put(struct writer *w, const struct writer_put *put)
 
     if (built != WRITER_OK) {
         w->stats.refused++;
+        if (built == WRITER_TOO_LONG)
+            writer_remove(w, put->key);
         return built;
     }
     table_word *slot = index_find(w, id);

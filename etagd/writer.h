@@ -14,13 +14,17 @@ struct writer;
 struct writer_size {
     uint64_t bytes;      /* of the whole table; the parts follow from it. At least 4 MiB. */
     unsigned log2_cells; /* scope cells, 2^n; 0: 2^20, less in small tables */
+    uint32_t dict_bytes; /* for capsules, at most 4 MiB; 0: 4 MiB, less in small tables */
 };
 
 struct writer_stats {
     uint64_t records;     /* live */
     uint64_t bytes;       /* size of the table */
     uint64_t puts, refused, evicted, reinserted, promoted, ghost_hits, kicked, bucket_full, removed,
-        invalidations, capsules, capsules_full;
+        invalidations;
+    uint64_t capsules;        /* in the dictionary */
+    uint64_t capsules_inline; /* puts that carried their own: the dictionary had no room */
+    uint64_t capsules_full;   /* puts refused: no room in the dictionary nor in the record */
 };
 
 /* NULL and *why (static text naming the remedy) when memfd, sealing or memory is refused. */
@@ -54,10 +58,11 @@ struct writer_put {
     const struct span *scopes; /* scope texts (scope.h), at most SCOPE_MAX */
     size_t nscopes;
     struct span value;        /* an encoded entry */
-    struct span capsule;      /* at most CAPSULE_MAX; interned in the dictionary; inline storage does
-                                 not exist: when the dictionary is full the put is WRITER_TOO_LONG */
+    struct span capsule;      /* at most CAPSULE_MAX; interned in the dictionary; when that is full, in the
+                                 record; when it does not fit there either the put is WRITER_TOO_LONG */
 };
 
+/* A put that is too long takes away what was under the key: that is known to be superseded. */
 enum writer_result writer_put(struct writer *w, const struct writer_put *put);
 bool writer_remove(struct writer *w, struct span key);
 

@@ -65,10 +65,8 @@ bool dict_intern(struct writer *w, struct span capsule, uint32_t *unit)
             return true;
         }
     }
-    if (table_capsule_words(capsule.n) > w->dict_size - w->dict_used) {
-        w->stats.capsules_full++;
+    if (table_capsule_words(capsule.n) > w->dict_size - w->dict_used)
         return false;
-    }
     *unit = (uint32_t)w->dict_used;
     append(w, *unit, capsule);
     w->dict.units[place] = *unit;

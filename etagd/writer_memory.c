@@ -42,7 +42,8 @@ static uint64_t round_up(uint64_t n, uint64_t unit)
 
 static bool layout_of(struct layout *l, const struct writer_size *size, const char **why)
 {
-    const uint64_t dict_bytes = size->bytes / 16 < DICT_MAX ? size->bytes / 16 / 64 * 64 : DICT_MAX;
+    const uint64_t dict_wish = size->dict_bytes ? size->dict_bytes : size->bytes / 16;
+    const uint64_t dict_bytes = dict_wish < DICT_MAX ? round_up(dict_wish, 64) : DICT_MAX;
 
     if (size->bytes < BYTES_MIN || size->bytes > BYTES_MAX) {
         *why = "the table's size must be between 4 MiB and 32 GiB (TableSize)";

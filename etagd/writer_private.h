@@ -99,7 +99,7 @@ bool record_is_stale(const struct writer *w, const union record *record);
 /* writer_dict.c */
 
 bool dict_create(struct writer *w);
-/* The unit of these bytes, written if new; 0 when they are none; false when the dictionary is full. */
+/* The unit of these bytes, written if new; 0 when they are none; false when the dictionary has no room. */
 bool dict_intern(struct writer *w, struct span capsule, uint32_t *unit);
 void dict_free(struct writer *w);
 

@@ -208,9 +208,7 @@ static enum found copy_record(const struct table *t, uint64_t slot, struct table
         return OVERWRITTEN;
     if (table_checksum(out->words, (size_t)r->words * 8, t->generation) != r->checksum)
         return OTHER;
-    if (r->nscopes > SCOPE_MAX || sizeof *r + r->nscopes * 4u + table_value_of(r) > (size_t)r->words * 8)
-        return OTHER;
-    return FOUND;
+    return table_parts_fit(r) ? FOUND : OTHER;
 }
 
 /* Prefetched by the caller: a bucket is one cache line. */
@@ -322,7 +320,8 @@ static enum table_result judge(const struct table *t, uint64_t lease_word, struc
         return TABLE_MISS;
     out->seq = table_seq_of(r);
     out->expiry_s = r->expiry;
-    out->capsule = r->capsule;
+    out->capsule = r->flags & TABLE_INLINE ? 0 : r->capsule;
+    out->inlined = span_of((const char *)value + table_value_of(r), table_inline_of(r));
     return TABLE_HIT;
 }
 
@@ -390,18 +389,15 @@ bool table_has_scope(const struct table *t, const struct table_copy *hit, struct
     return false;
 }
 
-bool table_capsule(const struct table *t, const struct table_copy *hit, char out[CAPSULE_MAX], size_t *n)
+/* at: not 0. */
+static bool dictionary_capsule(const struct table *t, uint32_t at, char out[CAPSULE_MAX], size_t *n)
 {
     union {
         uint64_t words[sizeof(struct table_capsule) / 8];
         struct table_capsule capsule;
     } copy;
-    const uint32_t at = hit->capsule;
     uint64_t used;
 
-    *n = 0;
-    if (at == 0)
-        return true;
     if (!table_read(&t->header->dict_used, table_salt_field(t->salt, TABLE_FIELD_DICT), &used) ||
         used > t->dict_words || at >= used)
         return false;
@@ -416,6 +412,14 @@ bool table_capsule(const struct table *t, const struct table_copy *hit, char out
     memcpy(out, copy.capsule.text, bytes);
     *n = bytes;
     return true;
+}
+
+bool table_capsule(const struct table *t, const struct table_copy *hit, char out[CAPSULE_MAX], size_t *n)
+{
+    *n = hit->inlined.n; /* checked with the record's other parts, by the lookup */
+    if (*n)
+        memcpy(out, hit->inlined.p, *n);
+    return hit->capsule == 0 || dictionary_capsule(t, hit->capsule, out, n);
 }
 
 struct table_snapshot table_snapshot(const struct table *t)

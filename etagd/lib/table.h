@@ -13,6 +13,9 @@
  *  - rings: immutable records (struct table_record), checksummed; small 10 % and main 90 % form an
  *    S3-FIFO. The writer publishes in the header how far it may overwrite before it does; the reader
  *    copies, then checks that word: a torn copy is noticed.
+ *  - dictionary: header capsules, append-only, each distinct one once; a unit is checksummed and seeded with
+ *    its position. A record names its capsule by unit. What no longer fits the dictionary stands in the
+ *    record itself, behind the value (TABLE_INLINE), under the record's checksum.
  *  - cells: for each scope two cells (count-min) hold the seq of its last invalidation; the summary
  *    holds a bit per cell, so that a scope never invalidated costs no cell access.
  *    A scope is known by 32 bits of SipHash-2-4-64 of its text (scope.h) under the table's sipkey; its
@@ -39,8 +42,8 @@
 #include "etagd/lib/entry.h"
 #include "etagd/lib/scope.h"
 
-#define TABLE_MAGIC UINT64_C(0x324C425447415445) /* "ETAGTBL2" in memory order */
-#define TABLE_MAJOR 2u
+#define TABLE_MAGIC UINT64_C(0x4C42415447415445) /* "ETAGTABL" in memory order, whatever the version */
+#define TABLE_MAJOR 3u /* of the layout below: changes with it */
 
 typedef _Atomic uint64_t table_word;
 _Static_assert(sizeof(table_word) == 8 && ATOMIC_LLONG_LOCK_FREE == 2, "lock-free 64-bit atomics are required");
@@ -89,13 +92,14 @@ struct table_record {
     uint64_t h0, h1;    /* identity: SipHash-2-4-128 of the key under the table's sipkey */
     uint64_t seq_value; /* seq 48 | length of value 16 */
     uint32_t expiry;    /* seconds since birth_ms, UINT32_MAX: none */
-    uint32_t capsule;   /* dictionary unit, 0: none */
-    /* uint32_t scope[nscopes]; value bytes (entry.h); zero padding */
+    uint32_t capsule;   /* dictionary unit, 0: none; with TABLE_INLINE: bytes of the capsule, 1 to CAPSULE_MAX */
+    /* uint32_t scope[nscopes]; value bytes (entry.h); with TABLE_INLINE capsule bytes; zero padding */
 };
 _Static_assert(sizeof(struct table_record) == 48, "layout");
 
 #define TABLE_PAD 1u  /* filler up to a ring's end */
 #define TABLE_SELF 2u /* self-validating: lease, flush and scopes do not apply */
+#define TABLE_INLINE 4u /* the capsule stands in the record */
 
 /* ---- reader; a handle is private to the process and may be shared by its threads ---- */
 
@@ -119,7 +123,8 @@ struct table_copy {
     struct entry entry;   /* points into words */
     uint64_t seq;
     uint32_t expiry_s;    /* seconds since the table's birth, UINT32_MAX none */
-    uint32_t capsule;
+    uint32_t capsule;     /* dictionary unit, 0: none there */
+    struct span inlined;  /* an inline capsule, points into words; empty: none */
 };
 
 struct table_snapshot {
@@ -153,8 +158,8 @@ enum table_result table_lookup(const struct table *t, struct table_id id, struct
 /* Whether the record of a hit belongs to this scope (scope.h): an invalidation of it would void the record. */
 bool table_has_scope(const struct table *t, const struct table_copy *hit, struct span scope);
 
-/* Copies the header capsule of a hit (at most CAPSULE_MAX bytes). 0 bytes when it has none; false when
- * it is damaged: treat the hit as a miss. */
+/* Copies the header capsule of a hit (at most CAPSULE_MAX bytes), whichever form it has. 0 bytes when it has
+ * none; false when it is damaged: treat the hit as a miss. */
 bool table_capsule(const struct table *t, const struct table_copy *hit, char out[CAPSULE_MAX], size_t *n);
 
 /* Position to publish under; take it before a response is generated. */

@@ -218,6 +218,20 @@ static inline uint32_t table_value_of(const struct table_record *r)
     return (uint32_t)(r->seq_value >> 48);
 }
 
+/* Bytes of the capsule in the record itself. */
+static inline uint32_t table_inline_of(const struct table_record *r)
+{
+    return r->flags & TABLE_INLINE ? r->capsule : 0;
+}
+
+/* Whether the parts that a record announces lie within its length. */
+static inline bool table_parts_fit(const struct table_record *r)
+{
+    return (r->flags & ~(TABLE_SELF | TABLE_INLINE)) == 0 && r->nscopes <= SCOPE_MAX &&
+           table_inline_of(r) <= CAPSULE_MAX &&
+           sizeof *r + r->nscopes * 4u + table_value_of(r) + table_inline_of(r) <= (size_t)r->words * 8;
+}
+
 /* A dictionary unit: checksum 32, bytes 16, zero 16, then the bytes. Seeded with its position. */
 struct table_capsule {
     uint32_t checksum;

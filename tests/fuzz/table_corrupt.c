@@ -20,7 +20,7 @@
 #define LOOKUPS 4096u
 #define FILL 60000u
 
-static const struct writer_size table_size = {.bytes = 4u << 20, .log2_cells = 12};
+static const struct writer_size table_size = {.bytes = 4u << 20, .log2_cells = 12, .dict_bytes = ORACLE_DICT_BYTES};
 
 struct image {
     uint8_t *at;
@@ -144,7 +144,7 @@ static void record_head(struct image *i, const struct image *g, uint64_t *random
     struct table_record head;
     memcpy(&head, at, sizeof head);
     const uint64_t what = oracle_random(random);
-    switch (what % 4) {
+    switch (what % 5) {
     case 0:
         head.words = (uint16_t)(what >> 16);
         break;
@@ -153,6 +153,9 @@ static void record_head(struct image *i, const struct image *g, uint64_t *random
         break;
     case 2:
         head.seq_value ^= (what >> 16) << 48;
+        break;
+    case 3: /* the other form of capsule, flags that do not exist; but lease and scopes still apply */
+        head.flags ^= (uint8_t)(what >> 16 & ~(uint64_t)TABLE_SELF);
         break;
     default:
         head.capsule = (uint32_t)(what >> 16);
@@ -170,7 +173,7 @@ static void dictionary(struct image *i, const struct image *g, uint64_t *random)
     const uint64_t r = oracle_random(random);
 
     (void)g;
-    i->at[i->h.off_dict + (r >> 8) % ((uint64_t)ORACLE_CAPSULES * 48)] ^= (uint8_t)(1u << (r & 7));
+    i->at[i->h.off_dict + (r >> 8) % ((uint64_t)i->h.dict_units * 8)] ^= (uint8_t)(1u << (r & 7));
 }
 
 static const struct damage {
@@ -269,6 +272,8 @@ static struct image filled_table(struct table_id **ids, uint64_t *random)
         exit(1);
     memcpy(&image.h, image.at, sizeof image.h);
     *ids = oracle_identify(writer_table(w));
+    if (!oracle_both_forms(w))
+        exit(1);
     writer_retire(w);
     return image;
 }

@@ -221,7 +221,7 @@ def test_attach_hands_out_a_sealed_table(etagd):
         assert reply[0] == 1 and reply[5] == b"embedded"
         assert reply[6].decode() == os.readlink("/proc/self/ns/time")
         assert os.fstat(table).st_size == reply[3] and os.fstat(touch).st_size == reply[4]
-        assert os.pread(table, 8, 0) == b"ETAGTBL2"
+        assert os.pread(table, 8, 0) == b"ETAGTABL"
         with pytest.raises(PermissionError):
             mmap.mmap(table, 4096, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         with pytest.raises(OSError):

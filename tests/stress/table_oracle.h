@@ -21,6 +21,7 @@
 #define ORACLE_HOSTS 16u
 #define ORACLE_TAGS 64u
 #define ORACLE_CAPSULES 100u
+#define ORACLE_DICT_BYTES 8192u /* soon full: some of the common capsules are in it, all else is inline */
 
 struct oracle {
     _Atomic uint64_t at_least[ORACLE_KEYS];
@@ -70,18 +71,33 @@ static inline struct span oracle_scope(char buf[64], unsigned kind, uint32_t key
     return span_of(buf, (size_t)n);
 }
 
-static inline struct span oracle_capsule(char buf[64], uint32_t key)
+/* Every other 65,536 versions make short records, so that the index fills and neighbours must move. */
+static inline bool oracle_is_short(uint64_t version)
+{
+    return version >> 16 & 1;
+}
+
+/* None, one of a few, or the version's own: of 8 to 320 bytes, all of which follow from the version. */
+static inline struct span oracle_capsule(char buf[CAPSULE_MAX], uint32_t key, uint64_t version)
 {
     const uint32_t n = key % ORACLE_CAPSULES;
 
-    return n == 0 ? span_of(buf, 0) : span_of(buf, (size_t)snprintf(buf, 64, "Cache-Control: max-age=%u\n", n * n * n));
+    if (n == 0 || (oracle_is_short(version) && version % 8 != 0))
+        return span_of(buf, 0);
+    if (version & 1)
+        return span_of(buf, (size_t)snprintf(buf, CAPSULE_MAX, "Cache-Control: max-age=%u\n", n * n * n));
+    const unsigned words = oracle_is_short(version) ? 1 : 1 + (unsigned)(oracle_mix(~version) % 40);
+    for (unsigned i = 0; i < words; i++) {
+        const uint64_t word = oracle_mix(~(version * 64 + i));
+        memcpy(buf + i * sizeof word, &word, sizeof word);
+    }
+    return span_of(buf, words * sizeof(uint64_t));
 }
 
-/* The tag of a version: key, version, then 0 to 36 words of both. Every other 65,536 versions are short
- * ones, so that the index fills and neighbours must move. */
+/* The tag of a version: key, version, then 0 to 36 words of both. */
 static inline struct span oracle_tag(uint64_t words[38], uint32_t key, uint64_t version)
 {
-    const unsigned n = version >> 16 & 1 ? 2 : 2 + (unsigned)(oracle_mix(version) % 37);
+    const unsigned n = oracle_is_short(version) ? 2 : 2 + (unsigned)(oracle_mix(version) % 37);
 
     words[0] = key;
     words[1] = version;
@@ -99,7 +115,7 @@ static inline void oracle_forbid_older(struct oracle *o, uint32_t key, uint64_t 
 struct oracle_put {
     uint64_t words[38];
     uint8_t value[ENTRY_SIZE];
-    char name[64], capsule[64], text[2][64];
+    char name[64], capsule[CAPSULE_MAX], text[2][64];
     struct span scopes[2];
     struct writer_put put;
 };
@@ -116,7 +132,7 @@ static inline void oracle_prepare(struct oracle_put *p, const struct writer *w, 
                                  .scopes = p->scopes,
                                  .nscopes = 2,
                                  .value = span_of((char *)p->value, entry_encode(p->value, sizeof p->value, &e)),
-                                 .capsule = oracle_capsule(p->capsule, key)};
+                                 .capsule = oracle_capsule(p->capsule, key, version)};
 }
 
 static inline void oracle_put(struct oracle *o, struct writer *w, uint32_t key, uint64_t version)
@@ -199,6 +215,18 @@ static inline uint32_t oracle_recent(struct oracle *o, uint64_t random, uint32_t
     return atomic_load_explicit(&o->recent[(version - random % n) % ORACLE_RECENT], memory_order_relaxed);
 }
 
+/* Whether capsules of both forms were put; else half of what is tested was not. */
+static inline bool oracle_both_forms(const struct writer *w)
+{
+    struct writer_stats stats;
+
+    writer_stats(w, &stats);
+    printf("capsules: %llu in the dictionary, %llu inline\n", (unsigned long long)stats.capsules,
+           (unsigned long long)stats.capsules_inline);
+    fflush(stdout); /* before a fork copies the buffer */
+    return stats.capsules != 0 && stats.capsules_inline != 0;
+}
+
 /* Identities, which differ by generation. The caller frees them. */
 static inline struct table_id *oracle_identify(const struct table *t)
 {
@@ -217,7 +245,7 @@ static inline enum oracle_verdict oracle_judge(const struct table *t, uint32_t k
                                                enum table_result result, const struct table_copy *copy)
 {
     uint64_t words[38], version;
-    char expected[64], capsule[CAPSULE_MAX];
+    char expected[CAPSULE_MAX], capsule[CAPSULE_MAX];
     size_t n;
 
     if (result != TABLE_HIT)
@@ -231,7 +259,7 @@ static inline enum oracle_verdict oracle_judge(const struct table *t, uint32_t k
         return ORACLE_OUTDATED;
     if (!table_capsule(t, copy, capsule, &n))
         return ORACLE_NOTHING; /* a miss to the caller */
-    return span_eq(span_of(capsule, n), oracle_capsule(expected, key)) ? ORACLE_RIGHT : ORACLE_BAD_CAPSULE;
+    return span_eq(span_of(capsule, n), oracle_capsule(expected, key, version)) ? ORACLE_RIGHT : ORACLE_BAD_CAPSULE;
 }
 
 static inline enum oracle_verdict oracle_look(struct oracle *o, const struct table *t, const struct table_id *ids,

@@ -23,7 +23,8 @@
 #define LOOKUPS_PER_STEP 6u
 #define SKIPPED 77
 
-static const struct writer_size table_size = {.bytes = (4u << 20) + (24u << 10), .log2_cells = 18};
+static const struct writer_size table_size = {
+    .bytes = (4u << 20) + (60u << 10), .log2_cells = 18, .dict_bytes = ORACLE_DICT_BYTES};
 
 struct shared {
     struct oracle oracle;
@@ -161,7 +162,7 @@ static void writing(struct writer *w, uint64_t seed)
     const struct ring *small = &w->ring[RING_SMALL], *large = &w->ring[RING_MAIN];
     const uint64_t lap = large->tail + large->words;
 
-    while (large->tail < lap || small->limit - small->tail > RING_CHUNK + 120) {
+    while (large->tail < lap || small->limit - small->tail > RING_CHUNK + 400) {
         const uint64_t random = oracle_random(&seed);
         oracle_change(&shared->oracle, w, random | 4096);
         w->touch[random % w->touch_bytes] = (uint8_t)(random >> 32);
@@ -354,6 +355,7 @@ int main(int argc, char **argv)
     ids = oracle_identify(writer_table(w));
     for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++)
         done = step_the_reader(w, &scenarios[i], stride, seed + i) && done;
+    done = oracle_both_forms(w) && done;
     done = step_the_writer(w, seconds, seed) && done; /* last: the child's writer goes on with this one's memory */
     printf("lookups %llu, hits %llu, violations %llu\n", (unsigned long long)lookups, (unsigned long long)hits,
            (unsigned long long)violations);

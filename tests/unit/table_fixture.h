@@ -21,10 +21,10 @@
 #define LONG_LEASE TABLE_LEASE_MAX_MS
 #define HEADER_IMMUTABLE offsetof(struct table_header, lease_ms)
 
-static inline struct writer *new_writer(uint64_t bytes)
+static inline struct writer *new_writer_with(uint64_t bytes, uint32_t dict_bytes)
 {
     const char *why = NULL;
-    struct writer *w = writer_create(&(struct writer_size){.bytes = bytes}, &why);
+    struct writer *w = writer_create(&(struct writer_size){.bytes = bytes, .dict_bytes = dict_bytes}, &why);
 
     if (!w)
         fail_msg("writer_create: %s", why);
@@ -32,9 +32,21 @@ static inline struct writer *new_writer(uint64_t bytes)
     return w;
 }
 
+static inline struct writer *new_writer(uint64_t bytes)
+{
+    return new_writer_with(bytes, 0);
+}
+
 static inline int setup(void **state)
 {
     *state = new_writer(4 * MIB);
+    return 0;
+}
+
+/* Its dictionary has room for a few words only. */
+static inline int setup_tiny_dictionary(void **state)
+{
+    *state = new_writer_with(4 * MIB, 64);
     return 0;
 }
 
@@ -113,6 +125,18 @@ static inline void assert_number(const struct table *t, struct span key, uint64_
                 copy.entry.tag.p < (const char *)(copy.words + TABLE_RECORD_WORDS));
 }
 
+static inline void assert_capsule(const struct table *t, struct span key, struct span expected)
+{
+    struct table_copy copy;
+    char out[CAPSULE_MAX];
+    size_t n = CAPSULE_MAX + 1;
+
+    assert_int_equal(look(t, key, &copy), TABLE_HIT);
+    assert_true(table_capsule(t, &copy, out, &n));
+    assert_int_equal(n, expected.n);
+    assert_memory_equal(out, expected.p, n);
+}
+
 /* The table's bytes in private memory, to be altered. */
 struct image {
     uint8_t *at;
@@ -135,6 +159,7 @@ static inline void sign_header(struct table_header *h)
     h->checksum = XXH3_64bits(h, offsetof(struct table_header, checksum)) ^ h->small_units;
 }
 
+#define WITH_TINY_DICTIONARY(f) cmocka_unit_test_setup_teardown(f, setup_tiny_dictionary, teardown)
 #define WITH_WRITER(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 #endif

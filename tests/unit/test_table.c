@@ -181,6 +181,92 @@ static void damaged_capsules_are_refused(void **state)
     free(image.at);
 }
 
+/* A record in an image, to be altered and signed again. */
+static uint8_t *record_in(const struct image *image, const struct table *t, const char *key, struct table_record *r)
+{
+    const struct table_header *h = (const struct table_header *)image->at;
+    struct table_copy copy;
+
+    assert_int_equal(look(t, span_str(key), &copy), TABLE_HIT);
+    memcpy(r, copy.words, sizeof *r);
+    return image->at + h->off_ring + (uint64_t)(uint32_t)r->slot * 8;
+}
+
+static void sign_record(const struct image *image, uint8_t *at, struct table_record r)
+{
+    const struct table_header *h = (const struct table_header *)image->at;
+
+    memcpy(at, &r, sizeof r);
+    r.checksum = table_checksum(at, r.words * 8u, h->generation);
+    memcpy(at, &r.checksum, sizeof r.checksum);
+}
+
+/* Whatever a record says of its parts, they are not looked for beyond its end. */
+static void parts_beyond_a_record_are_refused(void **state)
+{
+    struct writer *w = *state;
+    const char *why, *capsule = "Cache-Control: public, max-age=600, stale-while-revalidate=60\n";
+    const uint32_t written = (uint32_t)strlen(capsule);
+    struct table_record good, r;
+
+    assert_int_equal(PUT(w, "a", 1, .scope = "Tt", .capsule = capsule), WRITER_OK);
+    struct image image = image_of(w);
+    struct table *t = table_at(image.at, image.size, NULL, 0, &why);
+    uint8_t *at = record_in(&image, t, "a", &good);
+    assert_int_equal(good.capsule, written);
+    const uint32_t parts = (uint32_t)sizeof good + good.nscopes * 4u + table_value_of(&good);
+    const uint32_t room = good.words * 8u - parts;
+
+#define ALTERED(change) (r = good, (change), sign_record(&image, at, r), result_of(t, "a"))
+    assert_int_equal(ALTERED(r.expiry = TABLE_NO_EXPIRY), TABLE_HIT);
+    for (uint32_t n = 1; n <= room; n++)
+        assert_int_equal(ALTERED(r.capsule = n), TABLE_HIT);
+    for (uint32_t n = room + 1; n < 2 * CAPSULE_MAX; n++)
+        assert_int_equal(ALTERED(r.capsule = n), TABLE_MISS);
+    assert_int_equal(ALTERED(r.capsule = UINT32_MAX), TABLE_MISS);
+    assert_int_equal(ALTERED(r.capsule = UINT32_MAX - parts + 1), TABLE_MISS);
+    assert_int_equal(ALTERED(r.seq_value |= UINT64_C(0xffff) << 48), TABLE_MISS);
+    for (unsigned n = 3; n < 256; n++)
+        assert_int_equal(ALTERED(r.nscopes = (uint8_t)n), TABLE_MISS);
+    for (unsigned bit = 0; bit < 8; bit++)
+        if (!(1u << bit & (TABLE_SELF | TABLE_INLINE)))
+            assert_int_equal(ALTERED(r.flags |= (uint8_t)(1u << bit)), TABLE_MISS);
+#undef ALTERED
+    table_unmap(t);
+    free(image.at);
+}
+
+/* Within its record, but more than a caller has room for. */
+static void an_inline_capsule_too_long_is_refused(void **state)
+{
+    struct writer *w = *state;
+    const char *why;
+    char capsule[CAPSULE_MAX + 1] = "";
+    uint8_t value[ENTRY_SIZE];
+    struct table_record r;
+    const struct entry e = {ENTRY_UPSTREAM, 0, ENTRY_UNDATED, SPAN_LITERAL("\"abcdefghij\"")};
+
+    memset(capsule, 'c', CAPSULE_MAX);
+    const struct span encoded = span_of((const char *)value, entry_encode(value, sizeof value, &e));
+    const struct writer_put put = {.key = SPAN_LITERAL("a"), .value = encoded, .capsule = span_str(capsule)};
+    assert_int_equal(writer_put(w, &put), WRITER_OK);
+    struct image image = image_of(w);
+    struct table *t = table_at(image.at, image.size, NULL, 0, &why);
+    uint8_t *at = record_in(&image, t, "a", &r);
+    assert_capsule(t, put.key, put.capsule);
+
+    /* what the tag loses the capsule gains */
+    at[sizeof r + 2] -= 1;
+    r.seq_value -= UINT64_C(1) << 48;
+    sign_record(&image, at, r);
+    assert_int_equal(result_of(t, "a"), TABLE_HIT);
+    r.capsule++;
+    sign_record(&image, at, r);
+    assert_int_equal(result_of(t, "a"), TABLE_MISS);
+    table_unmap(t);
+    free(image.at);
+}
+
 /* ---- attachment ---- */
 
 static void clients_map_but_cannot_write(void **state)
@@ -324,6 +410,8 @@ int main(void)
         WITH_WRITER(self_validating_records_need_no_lease),
         WITH_WRITER(expiry_counts_from_birth),
         WITH_WRITER(damaged_capsules_are_refused),
+        WITH_TINY_DICTIONARY(parts_beyond_a_record_are_refused),
+        WITH_TINY_DICTIONARY(an_inline_capsule_too_long_is_refused),
         WITH_WRITER(clients_map_but_cannot_write),
         cmocka_unit_test(a_retired_table_is_void),
         WITH_WRITER(what_is_no_table_is_refused),

@@ -122,6 +122,7 @@ static void what_does_not_fit_is_refused(void **state)
     assert_int_equal(stats.refused, 3);
     assert_int_equal(stats.puts, 2);
     assert_int_equal(stats.records, 1);
+    assert_int_equal(stats.removed, 1); /* the first of them took the record away */
 }
 
 static void capsules_are_stored_once(void **state)
@@ -129,8 +130,7 @@ static void capsules_are_stored_once(void **state)
     struct writer *w = *state;
     struct writer_stats stats;
     struct table_copy first, second;
-    char text[64], out[CAPSULE_MAX];
-    size_t n;
+    char text[64];
     unsigned i = 0;
 
     PUT(w, "a", 1, .capsule = "Vary: A\n");
@@ -142,19 +142,87 @@ static void capsules_are_stored_once(void **state)
     look(writer_table(w), span_str("b"), &second);
     assert_int_equal(first.capsule, second.capsule);
 
-    while (PUT(w, "d", i, .capsule = numbered(text, "X-Long-Enough-To-Fill: ", i).p) == WRITER_OK)
+    while (stats.capsules_inline == 0) {
+        const struct span capsule = numbered(text, "X-Long-Enough-To-Fill: ", i);
         assert_in_range(++i, 0, 100000);
-    writer_stats(w, &stats);
-    assert_int_equal(stats.capsules_full, 1);
-    assert_int_equal(stats.capsules, i + 2);
-    assert_number(writer_table(w), span_str("d"), i - 1);
+        assert_int_equal(PUT(w, "d", i, .capsule = capsule.p), WRITER_OK);
+        assert_capsule(writer_table(w), span_str("d"), capsule);
+        writer_stats(w, &stats);
+    }
+    assert_int_equal(stats.capsules, i - 1 + 2); /* the last one no longer */
+    assert_int_equal(stats.capsules_full, 0);
     assert_int_equal(PUT(w, "e", 1, .capsule = "Vary: A\n"), WRITER_OK); /* a known one needs no room */
     look(writer_table(w), span_str("e"), &second);
     assert_int_equal(first.capsule, second.capsule);
     look(writer_table(w), span_str("d"), &second);
-    assert_true(table_capsule(writer_table(w), &second, out, &n));
-    assert_int_equal(n, numbered(text, "X-Long-Enough-To-Fill: ", i - 1).n);
-    assert_memory_equal(out, text, n);
+    assert_int_equal(second.capsule, 0);
+    assert_int_equal(second.inlined.n, strlen(text));
+}
+
+/* The dictionary is full: capsules stand in their records, every length of them. */
+static void inline_capsules_are_whole(void **state)
+{
+    struct writer *w = *state;
+    const struct table *t = writer_table(w);
+    char text[CAPSULE_MAX + 1], key[64];
+    struct writer_stats stats;
+
+    PUT(w, "fills", 1, .capsule = "Vary: A, B, C, D, E, F, G, H, I\n");
+    for (unsigned n = 0; n <= CAPSULE_MAX; n++) {
+        memset(text, (int)('a' + n % 26), n);
+        text[n] = '\0';
+        assert_int_equal(PUT(w, "k", n, .scope = "Tt", .capsule = text), WRITER_OK);
+        assert_number(t, span_str("k"), n);
+        assert_capsule(t, span_str("k"), span_str(text));
+        assert_int_equal(PUT(w, numbered(key, "F", n).p, n, .flags = TABLE_SELF, .capsule = text), WRITER_OK);
+    }
+    writer_stats(w, &stats);
+    assert_int_equal(stats.capsules, 1 + 1); /* the shortest found room */
+    assert_int_equal(stats.capsules_inline, 2 * (CAPSULE_MAX - 1));
+    assert_int_equal(stats.capsules_full, 0);
+    for (unsigned n = 0; n <= CAPSULE_MAX; n++) {
+        memset(text, (int)('a' + n % 26), n);
+        assert_number(t, numbered(key, "F", n), n);
+        assert_capsule(t, span_str(key), span_of(text, n));
+    }
+
+    /* invalidated as any other, and replaced by one that has none */
+    writer_invalidate(w, &SPAN_LITERAL("Tt"), 1);
+    assert_int_equal(result_of(t, "k"), TABLE_STALE);
+    PUT(w, "k", 1);
+    assert_capsule(t, span_str("k"), span_str(""));
+}
+
+/* Full dictionary, long record: what was under the key is superseded, so nothing is. */
+static void a_capsule_that_fits_nowhere_is_refused(void **state)
+{
+    struct writer *w = *state;
+    static char big[TABLE_RECORD_WORDS * 8];
+    struct span scopes[SCOPE_MAX];
+    char text[SCOPE_MAX][64];
+    struct writer_stats stats;
+    struct writer_put put = {.key = SPAN_LITERAL("k"), .scopes = scopes, .nscopes = SCOPE_MAX};
+    const size_t room = sizeof big - sizeof(struct table_record) - SCOPE_MAX * sizeof(uint32_t);
+    const struct entry e = {ENTRY_UPSTREAM, 0, ENTRY_UNDATED, span_of(big, ENTRY_TAG_MAX)};
+    uint8_t value[ENTRY_SIZE];
+
+    for (unsigned i = 0; i < SCOPE_MAX; i++)
+        scopes[i] = numbered(text[i], "T", i);
+    memset(big, 'x', sizeof big);
+    put.value = span_of((char *)value, entry_encode(value, sizeof value, &e));
+    put.capsule = span_of(big, room - put.value.n); /* to the last byte */
+    assert_int_equal(writer_put(w, &put), WRITER_OK);
+    assert_capsule(writer_table(w), put.key, put.capsule);
+
+    put.capsule.n++;
+    assert_int_equal(writer_put(w, &put), WRITER_TOO_LONG);
+    assert_int_equal(result_of(writer_table(w), "k"), TABLE_MISS);
+    writer_stats(w, &stats);
+    assert_int_equal(stats.capsules, 0);
+    assert_int_equal(stats.capsules_inline, 1);
+    assert_int_equal(stats.capsules_full, 1);
+    assert_int_equal(stats.refused, 1);
+    assert_int_equal(stats.records, 0);
 }
 
 /* ---- eviction ---- */
@@ -275,10 +343,16 @@ static void sizes_are_kept_to(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        WITH_WRITER(a_record_is_found_whole),      WITH_WRITER(invalidation_covers_what_it_names),
-        WITH_WRITER(every_scope_counts),           WITH_WRITER(what_does_not_fit_is_refused),
-        WITH_WRITER(capsules_are_stored_once),     WITH_WRITER(eviction_keeps_the_books),
-        WITH_WRITER(a_full_index_keeps_the_books), WITH_WRITER(a_table_of_favourites_still_takes_records),
+        WITH_WRITER(a_record_is_found_whole),
+        WITH_WRITER(invalidation_covers_what_it_names),
+        WITH_WRITER(every_scope_counts),
+        WITH_WRITER(what_does_not_fit_is_refused),
+        WITH_WRITER(capsules_are_stored_once),
+        WITH_WRITER(eviction_keeps_the_books),
+        WITH_WRITER(a_full_index_keeps_the_books),
+        WITH_WRITER(a_table_of_favourites_still_takes_records),
+        WITH_TINY_DICTIONARY(inline_capsules_are_whole),
+        WITH_TINY_DICTIONARY(a_capsule_that_fits_nowhere_is_refused),
         cmocka_unit_test(sizes_are_kept_to),
     };
 
