@@ -80,6 +80,10 @@ const struct etag_server *etag_server_of(server_rec *s);
 /* Whether ETagEngine is On somewhere in the configuration just read. */
 bool etag_engine_configured(void);
 
+/* Whether some section of the configuration, .htaccess aside, has this directive with this first argument, in any case.
+ * Until the end of post_config only. */
+bool etag_configured(const char *directive, const char *word);
+
 /* Warnings at start about settings that work against the engine (Header unset ETag and the like). */
 void etag_config_warn(apr_pool_t *p, server_rec *main_server);
 

@@ -62,13 +62,26 @@ static void warn_about(apr_pool_t *p, server_rec *s, const ap_directive_t *d)
     }
 }
 
-static bool engine_on(const ap_directive_t *d)
+static bool begins_with_word(const char *args, const char *word)
+{
+    size_t n = strlen(word);
+
+    args += *args == '"';
+    return strncasecmp(args, word, n) == 0 && strcspn(args + n, "\" \t") == 0;
+}
+
+static bool says(const ap_directive_t *d, const char *directive, const char *word)
 {
     for (; d; d = d->next)
-        if ((strcasecmp(d->directive, "ETagEngine") == 0 && strcasecmp(d->args, "Off") != 0) ||
-            engine_on(d->first_child))
+        if ((strcasecmp(d->directive, directive) == 0 && d->args && begins_with_word(d->args, word)) ||
+            says(d->first_child, directive, word))
             return true;
     return false;
+}
+
+bool etag_configured(const char *directive, const char *word)
+{
+    return says(ap_conftree, directive, word);
 }
 
 static void walk(apr_pool_t *p, server_rec *s, const ap_directive_t *d)
@@ -99,7 +112,7 @@ static void warn_about_modules(server_rec *s)
 
 bool etag_engine_configured(void)
 {
-    return engine_on(ap_conftree);
+    return etag_configured("ETagEngine", "On") || etag_configured("ETagEngine", "DetectionOnly");
 }
 
 void etag_config_warn(apr_pool_t *p, server_rec *main_server)

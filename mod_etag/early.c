@@ -3,8 +3,10 @@
 
 #include <apr_strings.h>
 #include <http_protocol.h>
+#include <http_request.h>
 #include <util_filter.h>
 
+#include "mod_etag/cache.h"
 #include "mod_etag/file_digest.h"
 #include "mod_etag/learn.h"
 #include "mod_etag/mod_etag.h"
@@ -36,16 +38,20 @@ static void hide(struct etag_request *ctx, request_rec *r)
     if (ctx->hidden || ctx->dir->engine != ETAG_ENGINE_ON)
         return;
     request_hide_conditionals(r, &ctx->saved);
-    ctx->hidden = true;
+    ctx->hidden = ctx->judges = true;
 }
 
 /* 304 through the filters: they add their headers, mod_cache refreshes its entry, ETAG_FIN puts the
  * final tag. */
-static int emit_not_modified(struct etag_request *ctx, request_rec *r)
+static int emit_not_modified(struct etag_request *ctx, request_rec *r, int64_t last_modified)
 {
     int rv = ap_discard_request_body(r);
     if (rv != OK)
         return rv;
+    if (last_modified != ENTRY_UNDATED) { /* a cache behind reckons freshness from it, as core leads it to expect */
+        ap_update_mtime(r, apr_time_from_sec(last_modified));
+        ap_set_last_modified(r);
+    }
     apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
     APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_eos_create(bb->bucket_alloc));
     learn_replay(r, ctx->capsule, ctx->capsule_n);
@@ -63,7 +69,7 @@ static int answer(struct etag_request *ctx, request_rec *r, int64_t last_modifie
 
     if (result == PRECONDITION_NOT_MODIFIED) {
         etag_verdict(r, act ? "304" : "would-304", what);
-        return act ? emit_not_modified(ctx, r) : DECLINED;
+        return act ? emit_not_modified(ctx, r, last_modified) : DECLINED;
     }
     if (result == PRECONDITION_FAILED) {
         etag_verdict(r, act ? "412" : "would-412", what);
@@ -99,6 +105,8 @@ int etag_early_file(request_rec *r)
         return DECLINED;
     ctx->file = true;
     ctx->coded_in = r->content_encoding;
+    if (ctx->dir->engine == ETAG_ENGINE_ON)
+        cache_drop_conditionals(r);
     if (!ctx->hidden)
         request_read_conditionals(r, &ctx->saved);
     if (!conditional(&ctx->saved))
@@ -238,6 +246,8 @@ int etag_early_generated(request_rec *r)
     struct etag_request *ctx = etag_request(r);
     if (!ctx || r->method_number != M_GET || r->status != HTTP_OK || redirects(r) || request_is_file(r) || opted_out(r))
         return DECLINED;
+    if (ctx->dir->engine == ETAG_ENGINE_ON)
+        cache_drop_conditionals(r);
     request_read_conditionals(r, &ctx->saved);
     if (ctx->dir->early) {
         int rv = early_from_store(ctx, r);

@@ -4,6 +4,8 @@
 #include <apr_strings.h>
 #include <http_protocol.h>
 
+#include "etagd/lib/httpdate.h"
+#include "mod_etag/cache.h"
 #include "mod_etag/learn.h"
 #include "mod_etag/mod_etag.h"
 #include "mod_etag/tag.h"
@@ -46,6 +48,20 @@ static const char *tag_of_304(ap_filter_t *f, const struct etag_request *ctx, bo
                         suffix.n ? suffix.p : "");
 }
 
+/* Two nodes, or two moments, may date the same bytes differently; the older date is as true. mod_cache takes
+ * another date than its own for other content. */
+static void date_304(const struct etag_request *ctx, request_rec *r)
+{
+    const char *ours = request_response_header(r, "Last-Modified"), *theirs = ctx->saved.if_modified_since;
+    int64_t now = apr_time_sec(r->request_time), modified, since;
+
+    if (!ctx->matched.opaque.p || !ours || !theirs || !httpdate_parse(span_str(ours), now, &modified) ||
+        !httpdate_parse(span_str(theirs), now, &since) || since >= modified)
+        return;
+    unset_both(r, "Last-Modified");
+    apr_table_setn(r->headers_out, "Last-Modified", theirs);
+}
+
 static void finish_304(ap_filter_t *f, struct etag_request *ctx)
 {
     static const char *const content[] = {"Content-Type",   "Content-Encoding", "Content-Language", "Content-Range",
@@ -58,6 +74,7 @@ static void finish_304(ap_filter_t *f, struct etag_request *ctx)
     for (size_t i = 0; i < sizeof content / sizeof *content; i++)
         unset_both(r, content[i]);
     r->content_encoding = NULL;
+    date_304(ctx, r);
     unset_both(r, "ETag");
     apr_table_setn(r->headers_out, "ETag", tag_of_304(f, ctx, coded));
     apr_table_unset(r->notes, "no-etag");
@@ -119,6 +136,7 @@ apr_status_t etag_fin_filter(ap_filter_t *f, apr_bucket_brigade *bb)
             unset_both(r, "Last-Modified");
         if (ctx->dir->cache_status)
             cache_status(r);
+        cache_advise(ctx, r);
     }
     /* Before the last bytes leave: who has read this response to its end finds it learned. */
     if (ctx->learn && ctx->complete && has_eos(bb))

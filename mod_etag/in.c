@@ -47,6 +47,7 @@ static void unset_etag(request_rec *r)
 
 static void set_etag(struct etag_request *ctx, request_rec *r)
 {
+    ctx->own_tag = request_response_header(r, "ETag") != NULL;
     unset_etag(r);
     apr_table_setn(r->headers_out, "ETag", tag_text(ctx, r));
     /* Core and mod_include leave this note to have any ETag dropped by the last filter. */
@@ -97,13 +98,12 @@ static bool precluded(ap_filter_t *f, struct in_context *in, int64_t modified, a
     struct etag_request *ctx = in->req;
     request_rec *r = f->r;
     /* A handler that saw the dates has judged them by its own Last-Modified. */
-    enum precondition_result result = tag_evaluate(ctx, r, modified, ctx->file || ctx->hidden);
+    enum precondition_result result = tag_evaluate(ctx, r, modified, ctx->file || ctx->judges);
 
     if (!in_acts(in) || (!ctx->tag.known && ctx->saved.if_match))
         return false;
     if (result == PRECONDITION_PROCEED) {
-        if (ctx->hidden)
-            request_restore_range(r, &ctx->saved);
+        request_restore_range(r, &ctx->saved);
         return false;
     }
     if (result == PRECONDITION_NOT_MODIFIED) {
@@ -221,8 +221,10 @@ static bool start(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb,
     apr_os_file_t fd;
     apr_off_t size;
 
-    if (ctx->hidden)
+    if (ctx->hidden) {
         request_restore_conditionals(r, &ctx->saved);
+        ctx->hidden = false; /* who redirects from here on (mod_cache, ErrorDocument) has its reasons */
+    }
     in->state = IN_PASS;
     if (ap_is_HTTP_ERROR(r->status) && r->prev && in_acts(in))
         unset_etag(r); /* the ETag of an ErrorDocument's file is not the error's */

@@ -8,6 +8,7 @@
 #include <http_request.h>
 
 #include "mod_etag/await.h"
+#include "mod_etag/cache.h"
 #include "mod_etag/early.h"
 #include "mod_etag/file_digest.h"
 #include "mod_etag/finish.h"
@@ -67,6 +68,8 @@ static void insert_in(request_rec *r)
 {
     if (r->main)
         probe_insert(r);
+    else if (r->method_number == M_GET)
+        cache_insert(r);
     restore_for_redirect(r);
     struct etag_request *ctx = etag_request(r);
     if (!ctx)
@@ -94,6 +97,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
         return OK;
     ap_add_version_component(pconf, "mod_etag/0.1");
     etag_config_warn(pconf, s);
+    cache_post_config();
     same_name_post_config(pconf, s, etag_engine_configured());
     return node_post_config(pconf, s) == APR_SUCCESS ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
@@ -113,6 +117,7 @@ static void register_hooks(apr_pool_t *p)
     fin_handle = ap_register_output_filter(ETAG_FIN_NAME, etag_fin_filter, NULL, AP_FTYPE_CONTENT_SET);
     write_handle = ap_register_output_filter(ETAG_WRITE_NAME, etag_write_filter, NULL, AP_FTYPE_PROTOCOL);
 
+    cache_register();
     probe_register();
     await_register_hooks();
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);

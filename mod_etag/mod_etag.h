@@ -56,10 +56,12 @@ struct etag_request {
 
     bool content;                  /* the request has content: its response is never learned */
     bool file;                     /* core's default handler will serve a regular file */
-    bool hidden;                   /* conditionals were taken out of headers_in */
+    bool hidden;                   /* conditionals are taken out of headers_in */
+    bool judges;                   /* they were: the handler has judged none of them */
     struct etag_conditionals saved; /* as the client sent them */
 
     bool complete;                 /* the whole body of a 200 passed ETAG_IN without an error bucket */
+    bool own_tag;                  /* the handler had sent an ETag, which ours replaced */
     bool learn;                    /* to be published at the end, when complete */
     struct etag_tag tag;
     const char *coded_in;          /* Content-Encoding the body arrived with, NULL: identity */

@@ -7,6 +7,7 @@
 #include <http_vhost.h>
 #include <util_filter.h>
 
+#include "mod_etag/cache.h"
 #include "mod_etag/mod_etag.h"
 #include "mod_etag/variant.h"
 
@@ -164,9 +165,10 @@ void request_restore_conditionals(request_rec *r, const struct etag_conditionals
     put_back(r, "If-Unmodified-Since", saved->if_unmodified_since);
 }
 
-void request_restore_range(request_rec *r, const struct etag_conditionals *saved)
+void request_restore_range(request_rec *r, struct etag_conditionals *saved)
 {
     put_back(r, "Range", saved->range);
+    saved->range = NULL;
 }
 
 static struct precondition_field field(const char *value)
@@ -223,8 +225,9 @@ static enum coding coding_of_filter(const char *name)
 bool request_filters_known(const ap_filter_t *f)
 {
     /* Of httpd's own modules; below PROTOCOL, where nobody changes content any more. */
-    static const char *const known[] = {ETAG_FIN_NAME, "MOD_EXPIRES",     "FIXUP_HEADERS_OUT", "FIXUP_HEADERS_ERR",
-                                        "BUFFER",      "MOD_SESSION_OUT", "CACHE_SAVE",        "CACHE_OUT"};
+    static const char *const known[] = {ETAG_FIN_NAME,       ETAG_WHOLE_NAME,     "MOD_EXPIRES",
+                                        "FIXUP_HEADERS_OUT", "FIXUP_HEADERS_ERR", "BUFFER",
+                                        "MOD_SESSION_OUT",   "CACHE_SAVE",        "CACHE_OUT"};
 
     for (; f && f->frec->ftype < AP_FTYPE_PROTOCOL; f = f->next) {
         size_t i = 0, n = sizeof known / sizeof *known;

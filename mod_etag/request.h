@@ -16,7 +16,7 @@
 /* Values as sent; NULL: absent. */
 struct etag_conditionals {
     const char *if_match, *if_none_match, *if_modified_since, *if_unmodified_since;
-    const char *range; /* only where it was hidden with them */
+    const char *range; /* while it is hidden with them */
 };
 
 /* The first request of r's internal-redirect chain: its URL is the client's. */
@@ -66,7 +66,7 @@ bool request_may_be_early(request_rec *r);
 void request_hide_conditionals(request_rec *r, struct etag_conditionals *saved);
 void request_restore_conditionals(request_rec *r, const struct etag_conditionals *saved);
 /* Range, hidden with them: only when the condition it came with has been judged. Otherwise the whole is sent. */
-void request_restore_range(request_rec *r, const struct etag_conditionals *saved);
+void request_restore_range(request_rec *r, struct etag_conditionals *saved);
 void request_read_conditionals(request_rec *r, struct etag_conditionals *out);
 
 /* Fills the library's view of the request from saved conditionals and headers_in. */

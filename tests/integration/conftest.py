@@ -63,7 +63,7 @@ def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
     if report.failed and call.when in ("call", "teardown"):
-        for server in getattr(item, "etag_servers", []):
+        for server in getattr(item, "etag_servers", []) + getattr(item.parent, "etag_servers", []):
             report.sections.append((f"log of {server.folder.name}", server.tail()))
 
 
@@ -75,10 +75,9 @@ def work():
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture
-def servers(request, work):
+def _servers(node, work):
     """Makes servers in numbered folders of their own; ends and judges them afterwards."""
-    made = request.node.etag_servers = []
+    made = node.etag_servers = []
 
     def make(kind, *args, **how):
         folder = machine.own_folder(work, f"{kind.name}{len(made)}")
@@ -101,6 +100,18 @@ def servers(request, work):
     if troubles:
         pytest.fail("servers complained:\n" + "\n".join(troubles), pytrace=False)
 
+
+@pytest.fixture
+def servers(request, work):
+    yield from _servers(request.node, work)
+
+
+@pytest.fixture(scope="module")
+def shared_servers(request):
+    """servers for the whole of a module: where tests only ask, and starting would cost more than asking."""
+    folder = machine.new_folder()
+    yield from _servers(request.node, folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 @pytest.fixture
 def new_redis(servers):

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "mod_etag/cache.h"
+
+#include <http_protocol.h>
+#include <http_request.h>
+#include <util_filter.h>
+
+#include "mod_etag/mod_etag.h"
+
+#define ASKED_KEY "etag-asked" /* of a request's pool: its If-None-Match as the client sent it */
+
+static ap_filter_rec_t *whole_handle;
+
+/* Written in post_config, in the parent. */
+static bool beside_mod_cache; /* mod_cache is loaded, and the engine is On somewhere */
+static bool stores_anything; /* CacheIgnoreNoLastMod: what says nothing of its freshness may be stored */
+static bool loses_bodies; /* mod_cache_socache stores, which forgets the body when a 304 refreshes an entry */
+
+void cache_post_config(void)
+{
+    beside_mod_cache = ap_find_linked_module("mod_cache.c") && etag_configured("ETagEngine", "On");
+    loses_bodies = beside_mod_cache && etag_configured("CacheEnable", "socache");
+    stores_anything = etag_configured("CacheIgnoreNoLastMod", "On");
+}
+
+/* --- PATCH --- */
+
+/* mod_cache invalidates what PUT, POST and DELETE change, and knows no PATCH: it is shown as PUT for the
+ * length of mod_cache's hook. r->method keeps the word. */
+static int show_patch(request_rec *r)
+{
+    if (beside_mod_cache && r->method_number == M_PATCH)
+        r->method_number = M_PUT;
+    return DECLINED;
+}
+
+static int restore_patch(request_rec *r)
+{
+    if (r->method_number == M_PUT && strcmp(r->method, "PATCH") == 0)
+        r->method_number = M_PATCH;
+    return DECLINED;
+}
+
+static int show_patch_quickly(request_rec *r, int lookup)
+{
+    (void)lookup;
+    return show_patch(r);
+}
+
+static int restore_patch_quickly(request_rec *r, int lookup)
+{
+    (void)lookup;
+    return restore_patch(r);
+}
+
+/* --- ranges --- */
+
+/* Between mod_cache and the byte-range filter. mod_cache puts the client's Range back after ETAG_FIN has taken
+ * it away, and serves stored bodies without ETAG_FIN. */
+static apr_status_t whole_filter(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    request_rec *r = f->r;
+    const struct etag_request *ctx = etag_request(r);
+    const char *accepts = request_response_header(r, "Accept-Ranges");
+    bool unjudged = ctx && ctx->saved.range;
+
+    if (unjudged || (accepts && strcmp(accepts, "none") == 0 && request_response_header(r, "Content-Encoding")))
+        apr_table_unset(r->headers_in, "Range");
+    ap_remove_output_filter(f);
+    return ap_pass_brigade(f->next, bb);
+}
+
+void cache_insert(request_rec *r)
+{
+    if (beside_mod_cache && etag_dir_of(r)->engine != ETAG_ENGINE_DETECTION_ONLY)
+        ap_add_output_filter_handle(whole_handle, NULL, r, r->connection);
+}
+
+/* --- what may be stored and freshened --- */
+
+/* Keeps which If-None-Match is the client's: mod_cache puts its own in the same place. */
+static int note_asked(request_rec *r)
+{
+    const char *asked = beside_mod_cache ? apr_table_get(r->headers_in, "If-None-Match") : NULL;
+
+    if (asked)
+        apr_pool_userdata_setn(asked, ASKED_KEY, NULL, r->pool);
+    return DECLINED;
+}
+
+static bool asked_by_client(request_rec *r, const char *if_none_match)
+{
+    void *asked = NULL;
+
+    apr_pool_userdata_get(&asked, ASKED_KEY, r->pool);
+    return asked && asked == if_none_match;
+}
+
+void cache_drop_conditionals(request_rec *r)
+{
+    const char *match = apr_table_get(r->headers_in, "If-None-Match");
+
+    if (loses_bodies && match && !asked_by_client(r, match)) {
+        apr_table_unset(r->headers_in, "If-None-Match");
+        apr_table_unset(r->headers_in, "If-Modified-Since");
+    }
+}
+
+/* max-age or s-maxage with a value. */
+static bool has_lifetime(const char *control)
+{
+    for (; control && *control; control += strcspn(control, ","), control += *control == ',') {
+        control += strspn(control, " \t");
+        if (strncasecmp(control, "max-age=", 8) == 0 || strncasecmp(control, "s-maxage=", 9) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Whether mod_cache could store it without our tag: a generated page with neither date nor lifetime would be
+ * kept for CacheDefaultExpire, an hour, where stock httpd keeps it not at all. */
+static bool storable(const struct etag_request *ctx, request_rec *r)
+{
+    return stores_anything || !ctx->tag.known || ctx->own_tag || ctx->tag.kind == ENTRY_UPSTREAM ||
+           request_response_header(r, "Last-Modified") || request_response_header(r, "Expires") ||
+           has_lifetime(request_response_header(r, "Cache-Control"));
+}
+
+static bool may_freshen(const struct etag_request *ctx, request_rec *r)
+{
+    return !loses_bodies && !asked_by_client(r, ctx->saved.if_none_match);
+}
+
+void cache_advise(const struct etag_request *ctx, request_rec *r)
+{
+    if (beside_mod_cache &&
+        ((r->status == HTTP_OK && !storable(ctx, r)) || (r->status == HTTP_NOT_MODIFIED && !may_freshen(ctx, r))))
+        apr_table_setn(r->subprocess_env, "no-cache", "1");
+}
+
+void cache_register(void)
+{
+    static const char *const cache[] = {"mod_cache.c", NULL};
+
+    whole_handle = ap_register_output_filter(ETAG_WHOLE_NAME, whole_filter, NULL, AP_FTYPE_CONTENT_SET + 2);
+    ap_hook_post_read_request(note_asked, NULL, NULL, APR_HOOK_REALLY_LAST);
+    ap_hook_quick_handler(show_patch_quickly, NULL, cache, APR_HOOK_FIRST);
+    ap_hook_quick_handler(restore_patch_quickly, cache, NULL, APR_HOOK_FIRST);
+    ap_hook_handler(show_patch, NULL, cache, APR_HOOK_REALLY_FIRST);
+    ap_hook_handler(restore_patch, cache, NULL, APR_HOOK_REALLY_FIRST);
+}
