@@ -88,6 +88,8 @@ static void add_operation(struct effect *e, const struct hosts *hosts, struct sp
             e->epoch = arg;
         else if (span_eq(op, SPAN_LITERAL("x-hosts")))
             e->hosts_changed = true;
+        else if (span_eq(op, SPAN_LITERAL("x-conflict")))
+            e->conflict = arg;
         return;
     case SCOPE_SETTLE:
         if (e->settle_ms < s.settle_ms)
@@ -116,6 +118,7 @@ void effect_of(struct effect *e, const struct hosts *hosts, const struct span *f
     e->all = n % 2 != 0;
     e->nothing = !e->all;
     e->hosts_changed = false;
+    e->conflict = span_of(NULL, 0);
     e->settle_ms = 0;
     e->widened = 0;
     e->reason = NULL;

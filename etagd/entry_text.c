@@ -243,7 +243,7 @@ bool entry_text_read(struct span text, struct entry_text *out)
         !next_word(&text, &word) || word.n > ENTRY_TEXT_EPOCH || !decode(word, &storage, &out->epoch) ||
         !next_word(&text, &word) || !log_id_parse(word, &out->as_of) || !next_word(&text, &word) ||
         !read_tag(word, &storage, &out->entry) || !next_word(&text, &word) || !log_number_parse(word, &flags) ||
-        flags > (ENTRY_WEAK | ENTRY_ANY_QUERY) || !next_word(&text, &word) ||
+        flags > (ENTRY_WEAK | ENTRY_ANY_QUERY | ENTRY_CONFLICT) || !next_word(&text, &word) ||
         !read_last_modified(word, &out->entry.last_modified) || !next_word(&text, &word) ||
         !read_capsule(word, &out->capsule))
         return false;

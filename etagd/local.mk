@@ -46,7 +46,7 @@ etagd_libetagd_la_SOURCES = \
 	etagd/unsent.c etagd/unsent.h \
 	etagd/fetch.c etagd/fetch.h \
 	etagd/shared.c etagd/shared.h etagd/shared_state.h etagd/shared_log.c \
-	etagd/store.c etagd/store.h etagd/store_state.h etagd/store_put.c etagd/store_info.c \
+	etagd/store.c etagd/store.h etagd/store_state.h etagd/store_put.c etagd/store_conflict.c etagd/store_info.c \
 	etagd/hasher.c etagd/hasher.h \
 	etagd/resp.c etagd/resp.h \
 	etagd/dispatch.c etagd/dispatch.h etagd/dispatch_command.h etagd/dispatch_log.c etagd/info.c \

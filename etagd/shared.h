@@ -19,6 +19,9 @@ struct shared_events {
     struct coherence_events log; /* its arg is passed to all of them */
     /* An entry was read under this key; capsule holds its bytes. True when the table holds it now. */
     bool (*entry)(void *arg, struct span key, const struct entry_text *text, struct span capsule, uint64_t ttl_ms);
+    /* Another tag, or a mark of conflict, stands or stood under the key of an entry that was just put there, with
+     * this much of its life left. False: it cannot be believed here. */
+    bool (*met)(void *arg, struct span key, const struct entry_text *text, uint64_t ttl_ms);
     /* Names of hosts were read. */
     void (*hosts)(void *arg);
     /* An invalidation of ours, and all before it, has the id it was waiting for. */
@@ -26,7 +29,8 @@ struct shared_events {
 };
 
 struct shared_stats {
-    uint64_t puts, puts_newer, puts_replaced, puts_dropped, gets, gets_found, gets_failed, appended, widened;
+    uint64_t puts, puts_newer, puts_replaced, puts_conflict, puts_dropped, gets, gets_found, gets_failed, appended,
+        widened;
     size_t unsent, fetching;
     bool connected;
     /* the lease's */
@@ -43,8 +47,17 @@ void shared_free(struct shared *s);
 const struct coherence *shared_coherence(const struct shared *s);
 
 /* Stores an entry under "key#variant" with its capsule. The text's epoch and capsule id are filled in
- * here. Nothing is waited for; what cannot be sent is counted and forgotten. */
-void shared_put(struct shared *s, struct span key, struct entry_text *text, struct span capsule, uint64_t ttl_ms);
+ * here. A mark of conflict as of marks_since or newer that stands there is left. Nothing is waited for; what
+ * cannot be sent is counted and forgotten. */
+void shared_put(struct shared *s, struct span key, struct entry_text *text, struct span capsule,
+                struct log_id marks_since, uint64_t ttl_ms);
+
+/* Stores a mark of conflict. announce: tells all nodes in the log once it stands; one that does not come to
+ * stand becomes an invalidation of the URL instead. */
+void shared_put_conflict(struct shared *s, struct span key, struct entry_text *text, bool announce, uint64_t ttl_ms);
+
+/* Invalidates the URL of a key because of a conflict that cannot be marked. */
+void shared_forget_url(struct shared *s, struct span key);
 
 /* Adds names to those of a plain key; what stands there afterwards arrives as an entry. */
 void shared_names(struct shared *s, struct span key, struct log_id as_of, struct span names, struct log_id valid_since,

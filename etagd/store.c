@@ -70,11 +70,14 @@ static void on_settled(evutil_socket_t fd, short what, void *arg)
 static uint64_t apply(struct store *s)
 {
     const struct effect *e = &s->effect;
+    struct span none = NO_SCOPE;
 
     if (e->all)
         return writer_invalidate(s->writer, NULL, 0);
     if (e->nscopes)
         return writer_invalidate(s->writer, e->scopes, e->nscopes);
+    if (e->conflict.n) /* what begins afterwards is told from what began before */
+        return writer_invalidate(s->writer, &none, 1);
     return writer_seq(s->writer);
 }
 
@@ -109,6 +112,8 @@ static void on_record(void *arg, struct log_id id, const struct span *fields, si
     }
     if (s->shared && s->effect.hosts_changed)
         shared_hosts_changed(s->shared);
+    if (s->effect.conflict.n)
+        store_conflict_announced(s, id);
     if (s->shared && s->effect.epoch.n && !span_eq(s->effect.epoch, span_str(store_epoch(s))))
         shared_renew(s->shared);
 }
@@ -201,6 +206,7 @@ static bool start_shared(struct store *s, struct event_base *base, const char **
     struct shared_events events = {
         .log = {.entered = on_entered, .missed = on_missed, .record = on_record, .lease = on_lease, .arg = s},
         .entry = store_take_entry,
+        .met = store_meet_entry,
         .hosts = on_hosts,
         .appended = on_appended,
     };

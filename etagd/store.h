@@ -13,6 +13,7 @@
  *
  * Redis names (prefix "etag" configurable; normative): {etag}:log stream, {etag}:epoch hash,
  * {etag}:nodes hash, {etag}:hosts hash, etag:e:<key>[#<variant>] string with TTL, etag:h:<id> capsule.
+ * The remark "x-conflict <key>#<variant>" in the log: store_conflict.c.
  * The text of an entry there: etagd/entry_text.h.
  */
 #ifndef ETAGD_STORE_H
@@ -41,7 +42,8 @@ struct store_put {
 struct store *store_new(struct event_base *base, const struct conf *conf, const char **why);
 void store_free(struct store *s);
 
-/* STORE_OK: learned, or too long to be kept (counted). STORE_STALE: the snapshot is too old or something
+/* STORE_OK: learned, or too long to be kept (counted), or in conflict with what was learned before and marked
+ * as such. STORE_STALE: the snapshot is too old or something
  * newer covers it; nothing was kept. STORE_NAMES: *names is the union known here, valid until the next
  * call. STORE_BAD: *why. */
 enum store_result store_put(struct store *s, const struct store_put *put, struct span *names, const char **why);

@@ -68,6 +68,7 @@ static void store_section(const struct store *s, struct section to)
     number(&to, "fetches", c->fetches);
     number(&to, "fetch_table_hits", c->fetch_hits);
     number(&to, "fetch_inserted", c->inserted);
+    number(&to, "conflicts", c->conflicts);
     number(&to, "invalidations_here", c->invalidations);
     if (!s->shared)
         return;
@@ -75,6 +76,7 @@ static void store_section(const struct store *s, struct section to)
     number(&to, "shared_puts", shared.puts);
     number(&to, "shared_puts_newer_there", shared.puts_newer);
     number(&to, "shared_puts_other_tag", shared.puts_replaced);
+    number(&to, "shared_puts_conflict_there", shared.puts_conflict);
     number(&to, "shared_puts_dropped", shared.puts_dropped);
     number(&to, "shared_gets", shared.gets);
     number(&to, "shared_gets_found", shared.gets_found);
@@ -246,11 +248,12 @@ bool store_describe(struct store *s, struct span key, void (*line)(void *arg, co
     if (result == TABLE_MISS)
         return false;
     describe(&to, "state", "%s",
-             result == TABLE_HIT       ? "hit"
-             : result == TABLE_STALE   ? "invalidated"
-             : result == TABLE_EXPIRED ? "expired"
-                                       : "no lease");
-    if (result == TABLE_HIT)
+             result == TABLE_HIT        ? "hit"
+             : result == TABLE_STALE    ? "invalidated"
+             : result == TABLE_EXPIRED  ? "expired"
+             : result == TABLE_CONFLICT ? "conflict"
+                                        : "no lease");
+    if (result == TABLE_HIT || result == TABLE_CONFLICT)
         describe_hit(s, &to, &copy);
     describe(&to, "lease", "%" PRIu64, table_lease_left(t));
     return true;

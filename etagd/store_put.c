@@ -113,7 +113,7 @@ static const char *fault_of(const struct store *s, const struct store_put *put, 
         return "key and variant are too long";
     if (!entry_text_names_valid(put->names) || put->names.n > ENTRY_TAG_MAX)
         return "names are lower case, sorted, joined by commas, at most 400 bytes";
-    if (!entry_decode(put->value, entry) || !is_learnable(entry->kind))
+    if (!entry_decode(put->value, entry) || !is_learnable(entry->kind) || (entry->flags & ENTRY_CONFLICT))
         return "the value is no entry that can be learned";
     if (!is_clean_capsule(put->capsule))
         return "the capsule is malformed";
@@ -208,13 +208,22 @@ static void learn_names(struct store *s, const struct store_put *put, struct log
 
 /* ---- published here ---- */
 
+/* The oldest as-of position at which a mark under the key still counts. */
+static struct log_id marks_since(const struct store *s, const struct scope_list *scopes)
+{
+    return log_id_max(positions_valid_since(s->positions, scopes->at, scopes->n),
+                      coherence_floor(shared_coherence(s->shared)));
+}
+
 static void share(struct store *s, struct span key, const struct store_put *put, const struct entry *entry,
-                  struct log_id as_of, uint64_t ttl_ms)
+                  struct log_id as_of, const struct scope_list *scopes, enum conflict conflict, uint64_t ttl_ms)
 {
     struct entry_text *t = &s->text;
 
     if (put->ntags > ENTRY_TEXT_NAMES || put->ngroups > ENTRY_TEXT_NAMES) {
         s->counts.unshared++;
+        if (conflict == CONFLICT_NEW)
+            shared_forget_url(s->shared, key);
         return;
     }
     t->as_of = as_of;
@@ -225,7 +234,10 @@ static void share(struct store *s, struct span key, const struct store_put *put,
         memcpy(t->tags, put->tags, put->ntags * sizeof *put->tags);
     if (t->ngroups)
         memcpy(t->groups, put->groups, put->ngroups * sizeof *put->groups);
-    shared_put(s->shared, key, t, put->capsule, ttl_ms);
+    if (conflict == CONFLICT_NONE)
+        shared_put(s->shared, key, t, put->capsule, marks_since(s, scopes), ttl_ms);
+    else
+        store_conflict_share(s, key, t, conflict == CONFLICT_NEW, ttl_ms);
 }
 
 static struct span join(char text[KEY_SIZE], struct span key, struct span variant)
@@ -236,35 +248,53 @@ static struct span join(char text[KEY_SIZE], struct span key, struct span varian
     return span_of(text, key.n + 1 + variant.n);
 }
 
+static struct span as_mark(uint8_t value[ENTRY_SIZE], const struct entry *entry)
+{
+    struct entry mark = *entry;
+
+    mark.flags |= ENTRY_CONFLICT;
+    return span_of((const char *)value, entry_encode(value, ENTRY_SIZE, &mark));
+}
+
 static enum store_result learn(struct store *s, const struct store_put *put, const struct entry *entry,
                                struct log_id as_of, bool names_known)
 {
     uint64_t ttl_ms = put->ttl_ms ? put->ttl_ms : s->conf->tag_ttl_ms;
     struct scope_list scopes;
     char key[KEY_SIZE];
+    uint8_t mark[ENTRY_SIZE];
     struct writer_put w = {.key = join(key, put->key, put->variant), .seq = put->seq, .value = put->value};
+    enum conflict conflict = store_conflict(s, w.key, entry);
 
     if (ttl_ms > store_longest_ms(s))
         ttl_ms = store_longest_ms(s);
     if (!store_scopes(s, &scopes, put->key, entry->flags, put->tags, put->ntags, put->groups, put->ngroups)) {
         refuse(s, REFUSED_LONG);
+        store_conflict_unmarked(s, w.key, conflict);
         return STORE_OK; /* not stored: the next request asks the handler again */
     }
     w.ttl_s = (uint32_t)(ttl_ms / 1000);
     w.scopes = scopes.at;
     w.nscopes = scopes.n;
     w.capsule = put->capsule;
-    switch (insert(s, &w)) {
+    if (conflict != CONFLICT_NONE) {
+        w.value = as_mark(mark, entry);
+        w.capsule = span_of(NULL, 0);
+    }
+    switch (conflict == CONFLICT_KNOWN ? WRITER_OK : insert(s, &w)) {
     case WRITER_OK:
         break;
     case WRITER_STALE:
         return STORE_STALE;
     case WRITER_TOO_LONG:
+        store_conflict_unmarked(s, w.key, conflict);
         return STORE_OK;
     }
     s->counts.puts++;
-    if (s->shared)
-        share(s, w.key, put, entry, as_of, ttl_ms);
+    if (conflict == CONFLICT_NEW)
+        store_conflict_report(s, w.key);
+    if (s->shared && conflict != CONFLICT_KNOWN)
+        share(s, w.key, put, entry, as_of, &scopes, conflict, ttl_ms);
     if (!names_known)
         learn_names(s, put, as_of);
     return STORE_OK;
@@ -322,19 +352,20 @@ bool store_put_file(struct store *s, struct span identity, const uint8_t digest[
 
 /* Between two records of the log: what is good now and carries the current seq stays good until a record
  * that names it. */
-static bool is_good(struct store *s, const struct entry_text *text, const struct scope_list *scopes)
+enum refusal store_doubt(const struct store *s, struct span key, const struct entry_text *text,
+                         const struct scope_list *scopes)
 {
     const struct coherence *c = shared_coherence(s->shared);
 
     if (!store_has_lease(s))
-        return refuse(s, REFUSED_LEASE);
+        return REFUSED_LEASE;
     if (!span_eq(text->epoch, span_str(coherence_epoch(c))))
-        return refuse(s, REFUSED_EPOCH);
+        return REFUSED_EPOCH;
     if (log_id_cmp(text->as_of, coherence_floor(c)) < 0)
-        return refuse(s, REFUSED_FLOOR);
-    if (positions_covered(s->positions, scopes->at, scopes->n, text->as_of))
-        return refuse(s, REFUSED_COVERED);
-    return true;
+        return REFUSED_FLOOR;
+    if (positions_covered(s->positions, scopes->at, scopes->n, text->as_of) || store_conflict_covers(s, key, text))
+        return REFUSED_COVERED;
+    return REFUSALS;
 }
 
 /* Names that the table knows already are never taken away by what another node stored. */
@@ -361,16 +392,23 @@ bool store_take_entry(void *arg, struct span key, const struct entry_text *text,
     uint8_t value[ENTRY_SIZE];
     struct writer_put put = {.key = key, .seq = writer_seq(s->writer), .capsule = capsule};
     bool is_variant = memchr(key.p, '#', key.n) != NULL;
+    enum refusal doubt;
 
     if (ttl_ms > store_longest_ms(s))
         ttl_ms = store_longest_ms(s);
     if (ttl_ms < 1000 || is_variant == (text->entry.kind == ENTRY_NAMES) || !is_clean_capsule(capsule) ||
         !store_scopes(s, &scopes, key, text->entry.flags, text->tags, text->ntags, text->groups, text->ngroups))
         return refuse(s, REFUSED_FORM);
-    if (!is_good(s, text, &scopes))
-        return false;
+    doubt = store_doubt(s, key, text, &scopes);
+    if (doubt != REFUSALS)
+        return refuse(s, doubt);
     if (!is_variant)
         return take_names(s, key, text->entry.tag, ttl_ms, &scopes);
+    if (store_conflict(s, key, &text->entry) != CONFLICT_NONE) {
+        /* Published here while it was on its way. */
+        store_meet_entry(s, key, text, ttl_ms);
+        return false;
+    }
     put.value = span_of((const char *)value, entry_encode(value, sizeof value, &text->entry));
     if (put.value.n == 0)
         return refuse(s, REFUSED_FORM);
@@ -380,25 +418,27 @@ bool store_take_entry(void *arg, struct span key, const struct entry_text *text,
     if (insert(s, &put) != WRITER_OK)
         return false;
     s->counts.inserted++;
-    return true;
+    return !(text->entry.flags & ENTRY_CONFLICT);
 }
 
 /* ---- asking ---- */
 
-static bool is_known(const struct store *s, struct span key)
+static enum table_result look(const struct store *s, struct span key)
 {
     const struct table *t = writer_table(s->writer);
     struct table_copy copy;
 
-    return table_lookup(t, table_identify(t, key), &copy) == TABLE_HIT;
+    return table_lookup(t, table_identify(t, key), &copy);
 }
 
 void store_fetch(struct store *s, struct span key, void (*done)(void *arg, bool known), void *arg)
 {
+    enum table_result result = look(s, key);
+
     s->counts.fetches++;
-    if (is_known(s, key)) {
+    if (result == TABLE_HIT || result == TABLE_CONFLICT) {
         s->counts.fetch_hits++;
-        done(arg, true);
+        done(arg, result == TABLE_HIT);
     } else if (s->embedded || !is_clean_key(key) || key.n >= KEY_SIZE || !store_has_lease(s)) {
         done(arg, false);
     } else {

@@ -29,7 +29,7 @@ enum refusal {
 
 struct store_counts {
     uint64_t puts, names_puts, files, refused[REFUSALS], refused_bad, names_asked;
-    uint64_t fetches, fetch_hits, inserted, unshared;
+    uint64_t fetches, fetch_hits, inserted, unshared, conflicts;
     uint64_t invalidations, records, widened;
 };
 
@@ -52,6 +52,7 @@ struct store {
     struct event *settle_timer;
     uint64_t settle_until_ms, settle_seq;
 
+    uint64_t conflict_warned_ms;
     uint64_t warned_ms; /* last line about operations that were widened */
     char last_operation[200];
     struct store_counts counts;
@@ -84,5 +85,39 @@ uint64_t store_longest_ms(const struct store *s);
 bool store_take_entry(void *arg, struct span key, const struct entry_text *text, struct span capsule, uint64_t ttl_ms);
 
 const char *store_epoch(const struct store *s);
+
+/* Why an entry that another node stored under this key cannot be believed now; REFUSALS: it can. */
+enum refusal store_doubt(const struct store *s, struct span key, const struct entry_text *text,
+                         const struct scope_list *scopes);
+
+/* ---- store_conflict.c ---- */
+
+/* What a response of this entry is beside what the table holds under its key. */
+enum conflict {
+    CONFLICT_NONE,
+    CONFLICT_NEW, /* another tag is current there */
+    CONFLICT_KNOWN, /* a mark that has this tag */
+    CONFLICT_AGAIN /* a mark that has another one */
+};
+enum conflict store_conflict(const struct store *s, struct span key, const struct entry *entry);
+
+/* Counts and tells. */
+void store_conflict_report(struct store *s, struct span key);
+
+/* The response cannot be kept as a mark: what it contradicts goes, here and everywhere. */
+void store_conflict_unmarked(struct store *s, struct span key, enum conflict conflict);
+
+/* Stores the entry of text, which is changed, as a mark for the other nodes. announce: they do not know of the
+ * conflict yet. */
+void store_conflict_share(struct store *s, struct span key, struct entry_text *text, bool announce, uint64_t ttl_ms);
+
+/* The record id, whose effect is the store's, announces a conflict. */
+void store_conflict_announced(struct store *s, struct log_id id);
+
+/* Whether the entry is from before a conflict was announced, and none itself. */
+bool store_conflict_covers(const struct store *s, struct span key, const struct entry_text *text);
+
+/* shared_events.met */
+bool store_meet_entry(void *arg, struct span key, const struct entry_text *text, uint64_t ttl_ms);
 
 #endif

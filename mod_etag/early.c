@@ -138,7 +138,7 @@ static bool fetch(struct etag_request *ctx, request_rec *r, struct span key)
 }
 
 /* The record under key, from the table or through it from the store. */
-static bool known(struct etag_request *ctx, request_rec *r, struct span key, struct table_copy *out)
+static enum table_result known(struct etag_request *ctx, request_rec *r, struct span key, struct table_copy *out)
 {
     const struct table *t = node_table(ctx->hold);
     struct table_id id = table_identify(t, key);
@@ -146,29 +146,32 @@ static bool known(struct etag_request *ctx, request_rec *r, struct span key, str
 
     if (result == TABLE_VOID) {
         node_void(ctx->hold);
-        return false;
+        return result;
     }
-    if (result != TABLE_HIT && fetch(ctx, r, key))
+    /* A conflict is as good as an answer of the store's: the handler has to say. */
+    if (result != TABLE_HIT && result != TABLE_CONFLICT && fetch(ctx, r, key))
         result = table_lookup(t, id, out);
-    return result == TABLE_HIT;
+    return result;
 }
 
 /* The tag learned for exactly this request, into ctx; false is a miss, *why says which. */
 static bool learned(struct etag_request *ctx, request_rec *r, const char **why)
 {
     struct table_copy copy;
+    enum table_result result;
 
     *why = "unknown";
-    if (!known(ctx, r, span_of(ctx->key.text, ctx->key.n), &copy) || copy.entry.kind != ENTRY_NAMES)
+    if (known(ctx, r, span_of(ctx->key.text, ctx->key.n), &copy) != TABLE_HIT || copy.entry.kind != ENTRY_NAMES)
         return false;
     ctx->names = apr_pstrmemdup(r->pool, copy.entry.tag.p, copy.entry.tag.n);
     *why = "credentials";
     if (request_has_credentials(r, ctx->dir, ctx->names))
         return false;
-    *why = "variant unknown";
     ctx->variant = request_variant(r, ctx->dir, ctx->names);
     const char *key = apr_pstrcat(r->pool, ctx->key.text, "#", ctx->variant, NULL);
-    if (!known(ctx, r, span_str(key), &copy) || copy.entry.kind == ENTRY_NAMES)
+    result = known(ctx, r, span_str(key), &copy);
+    *why = result == TABLE_CONFLICT ? "conflict" : "variant unknown";
+    if (result != TABLE_HIT || copy.entry.kind == ENTRY_NAMES)
         return false;
     *why = "damaged";
     return table_capsule(node_table(ctx->hold), &copy, ctx->capsule, &ctx->capsule_n) &&

@@ -197,10 +197,12 @@ static bool same_capsule(const struct etag_request *ctx, const struct table *t, 
     return table_capsule(t, copy, capsule, &n) && span_eq(span_of(capsule, n), span_of(ctx->capsule, ctx->capsule_n));
 }
 
-/* Whether the table already says exactly this: then there is nothing to publish. */
+/* Whether the table already says exactly this, or that this and other tags are in conflict: then there is
+ * nothing to publish. */
 static bool known_already(struct etag_request *ctx, const char *names, const char *key, struct span value)
 {
     const struct table *t = node_table(ctx->hold);
+    enum table_result result;
     struct table_copy copy;
     uint8_t encoded[ENTRY_SIZE];
     size_t n;
@@ -208,10 +210,13 @@ static bool known_already(struct etag_request *ctx, const char *names, const cha
     if (table_lookup(t, table_identify(t, span_of(ctx->key.text, ctx->key.n)), &copy) != TABLE_HIT ||
         copy.entry.kind != ENTRY_NAMES || !span_eq(copy.entry.tag, span_str(names)))
         return false;
-    if (table_lookup(t, table_identify(t, span_str(key)), &copy) != TABLE_HIT)
+    result = table_lookup(t, table_identify(t, span_str(key)), &copy);
+    if (result != TABLE_HIT && result != TABLE_CONFLICT)
         return false;
+    copy.entry.flags &= ~ENTRY_CONFLICT;
     n = entry_encode(encoded, sizeof encoded, &copy.entry);
-    return span_eq(span_of((const char *)encoded, n), value) && covers(ctx, t, &copy) && same_capsule(ctx, t, &copy);
+    return span_eq(span_of((const char *)encoded, n), value) &&
+           (result == TABLE_CONFLICT || (covers(ctx, t, &copy) && same_capsule(ctx, t, &copy)));
 }
 
 static int add_labels(struct span *argv, int n, apr_pool_t *p, const struct labels *l)

@@ -32,7 +32,9 @@ static bool is_valid(unsigned kind, unsigned flags, size_t length)
         return false;
     if (kind == ENTRY_UPSTREAM && length < 2)
         return false; /* not even two quotes */
-    return (flags & ~(ENTRY_WEAK | ENTRY_ANY_QUERY)) == 0;
+    if ((flags & ENTRY_CONFLICT) && (kind == ENTRY_NAMES || kind == ENTRY_FILE))
+        return false;
+    return (flags & ~(ENTRY_WEAK | ENTRY_ANY_QUERY | ENTRY_CONFLICT)) == 0;
 }
 
 size_t entry_encode(uint8_t *buf, size_t size, const struct entry *e)

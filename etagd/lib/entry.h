@@ -28,6 +28,8 @@ enum entry_kind {
 
 #define ENTRY_WEAK 1u      /* flags: the tag is weak */
 #define ENTRY_ANY_QUERY 2u /* the key stands for several queries (ETagIgnoreQuery): invalidating any of them counts */
+#define ENTRY_CONFLICT 4u  /* not to be answered with: this tag and another one were current at the same time. Set by
+                              etagd, never by a publisher; not on names and files */
 #define ENTRY_UNDATED INT64_MIN
 #define ENTRY_TAG_MAX 400
 #define ENTRY_SIZE (12 + ENTRY_TAG_MAX)

@@ -14,11 +14,12 @@
  *                                    -VERSION n: etagd speaks version n only
  *   ETAG KEY url                     array: canonical key, then every scope of it
  *   ETAG GET key                     array of name, value pairs describing what this node knows of
- *                                    the key (state, tag, expires-in, lease), or nil
+ *                                    the key (state, tag, expires-in, lease), or nil. state: hit,
+ *                                    invalidated, expired, conflict (entry.h), no lease
  *   ETAG FETCH key                   :1 the table holds it now (asked of the store if need be), :0 not
  *                                    known. key is a plain key (names record) or key#variant
  *   ETAG PUT generation seq key variant names ttl-ms value capsule ntags tag... ngroups group...
- *                                    +OK · +STALE (something covering was invalidated since) ·
+ *                                    +OK (kept, or a conflict: entry.h) · +STALE (something covering was invalidated since) ·
  *                                    -NAMES a,b (the union of names that select the variant here;
  *                                    compute the variant with it and put again) · -ERR text
  *   ETAG FILE identity digest        +OK: publishes a file's 32-byte content digest

@@ -322,7 +322,7 @@ static enum table_result judge(const struct table *t, uint64_t lease_word, struc
     out->expiry_s = r->expiry;
     out->capsule = r->flags & TABLE_INLINE ? 0 : r->capsule;
     out->inlined = span_of((const char *)value + table_value_of(r), table_inline_of(r));
-    return TABLE_HIT;
+    return out->entry.flags & ENTRY_CONFLICT ? TABLE_CONFLICT : TABLE_HIT;
 }
 
 enum table_result table_lookup(const struct table *t, struct table_id id, struct table_copy *out)
@@ -343,7 +343,7 @@ enum table_result table_lookup(const struct table *t, struct table_id id, struct
         return live(t) && leased(t, lease_word, clock_after_loads()) ? TABLE_MISS : TABLE_VOID;
 
     const enum table_result verdict = judge(t, lease_word, out, &r);
-    if (verdict == TABLE_HIT && t->touch)
+    if ((verdict == TABLE_HIT || verdict == TABLE_CONFLICT) && t->touch)
         touch(t, position);
     return verdict;
 }

@@ -114,7 +114,8 @@ enum table_result {
     TABLE_MISS = 0,
     TABLE_VOID = -1,   /* no lease, retired or damaged, with or without a record: attach again */
     TABLE_STALE = -2,  /* there was a record; it was invalidated */
-    TABLE_EXPIRED = -3 /* there was a record; its time is over */
+    TABLE_EXPIRED = -3, /* there was a record; its time is over */
+    TABLE_CONFLICT = -4 /* valid, but it only says that nothing may be answered (ENTRY_CONFLICT) */
 };
 
 /* A lookup's private copy: nothing in it points into shared memory. */
@@ -152,7 +153,7 @@ void table_prefetch(const struct table *t, struct table_id id);
 void table_prefetch_record(const struct table *t, struct table_id id);
 
 /* No lock, no system call beyond the vDSO clock, bounded work, any thread. *out is defined only for
- * TABLE_HIT. The record's value was decoded with entry_decode. */
+ * TABLE_HIT and TABLE_CONFLICT. The record's value was decoded with entry_decode. */
 enum table_result table_lookup(const struct table *t, struct table_id id, struct table_copy *out);
 
 /* Whether the record of a hit belongs to this scope (scope.h): an invalidation of it would void the record. */

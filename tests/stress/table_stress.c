@@ -33,7 +33,7 @@ enum { PHASE_LIVE, PHASE_ORPHANED, PHASE_LAPSED, PHASE_STOP };
 struct shared {
     struct oracle oracle;
     _Atomic int phase;
-    _Atomic uint64_t lookups, hits, self_hits_lapsed, results[5];
+    _Atomic uint64_t lookups, hits, self_hits_lapsed, results[6];
     _Atomic uint64_t wrong, outdated, bad_capsules, believed_without_lease;
 };
 
@@ -47,7 +47,7 @@ static uint64_t violations(void)
 /* ---- reader ---- */
 
 struct counts {
-    uint64_t lookups, hits, self_hits_lapsed, results[5];
+    uint64_t lookups, hits, self_hits_lapsed, results[6];
 };
 
 static void add_counts(const struct counts *c)
@@ -55,7 +55,7 @@ static void add_counts(const struct counts *c)
     atomic_fetch_add(&shared->lookups, c->lookups);
     atomic_fetch_add(&shared->hits, c->hits);
     atomic_fetch_add(&shared->self_hits_lapsed, c->self_hits_lapsed);
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < 6; i++)
         atomic_fetch_add(&shared->results[i], c->results[i]);
 }
 
@@ -99,7 +99,7 @@ static void read_on(const struct table *t, uint64_t seed)
         enum table_result result;
         const enum oracle_verdict verdict = oracle_look(&shared->oracle, t, ids, key, &result);
         c.lookups++;
-        c.results[result - TABLE_EXPIRED]++;
+        c.results[result - TABLE_CONFLICT]++;
         if (verdict > ORACLE_RIGHT)
             report(verdict, key);
         if (result != TABLE_HIT)
@@ -322,9 +322,9 @@ int main(int argc, char **argv)
     printf("lookups %llu: hit %llu miss %llu void %llu stale %llu | violations: wrong %llu outdated %llu capsule %llu "
            "without lease %llu\n",
            (unsigned long long)shared->lookups, (unsigned long long)shared->hits,
-           (unsigned long long)shared->results[TABLE_MISS - TABLE_EXPIRED],
-           (unsigned long long)shared->results[TABLE_VOID - TABLE_EXPIRED],
-           (unsigned long long)shared->results[TABLE_STALE - TABLE_EXPIRED], (unsigned long long)shared->wrong,
+           (unsigned long long)shared->results[TABLE_MISS - TABLE_CONFLICT],
+           (unsigned long long)shared->results[TABLE_VOID - TABLE_CONFLICT],
+           (unsigned long long)shared->results[TABLE_STALE - TABLE_CONFLICT], (unsigned long long)shared->wrong,
            (unsigned long long)shared->outdated, (unsigned long long)shared->bad_capsules,
            (unsigned long long)shared->believed_without_lease);
     if (shared->hits == 0 || !both) {

@@ -90,7 +90,7 @@ static void malformed_texts_are_no_entries(void **state)
         "1  e 1-1 u:\"x\" 0 - -",
         "1 e 1-1 u:\"x\" 0 - - ",
         "1 e 1-1 u:\"x\" 0 -",
-        "1 e 1-1 u:\"x\" 4 - -",
+        "1 e 1-1 u:\"x\" 8 - -",
         "1 e 1-1 u:\"x\" -1 - -",
         "1 e 1-1 u:\"x\" 0 9223372036854775808 -",
         "1 e 1-1 u:\"x\" 0 - abc",

@@ -170,6 +170,56 @@ static void names_only_grow_until_something_covers_them(void **state)
     assert_int_equal(publish(n, before(n), &without, &names), STORE_OK);
 }
 
+/* Two tags of one variant, nothing between them: nobody knows which is current. */
+static void what_contradicts_itself_answers_nothing(void **state)
+{
+    struct node *n = *state;
+    struct response other = usual, weak = usual;
+    struct table_snapshot at = before(n);
+    struct table_copy copy;
+    struct span names;
+
+    other.tag = "\"v2\"";
+    learn(n);
+    assert_int_equal(publish(n, at, &other, &names), STORE_OK); /* begun at the same time */
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(table_lookup(n->table, table_identify(n->table, SPAN(PLAIN "#" VARIANT)), &copy),
+                         TABLE_CONFLICT);
+        assert_int_equal(copy.entry.flags, ENTRY_CONFLICT);
+        assert_int_equal(publish(n, before(n), i % 2 ? &other : &usual, &names), STORE_OK);
+    }
+    assert_int_equal(look(n, PLAIN), TABLE_HIT);
+    invalidate(n, "tag", "elsewhere");
+    assert_int_equal(look(n, PLAIN "#" VARIANT), TABLE_CONFLICT);
+    invalidate(n, "tag", "catalog");
+    assert_int_equal(look(n, PLAIN "#" VARIANT), TABLE_STALE);
+    learn(n);
+    weak.flags = ENTRY_WEAK; /* says less of the same content */
+    assert_int_equal(publish(n, before(n), &weak, &names), STORE_OK);
+    assert_int_equal(look(n, PLAIN "#" VARIANT), TABLE_HIT);
+    weak.flags = ENTRY_CONFLICT; /* not a publisher's to say */
+    assert_int_equal(publish(n, before(n), &weak, &names), STORE_BAD);
+}
+
+static void a_conflict_ends_with_its_life(void **state)
+{
+    struct node *n = *state;
+    struct response other = usual;
+    struct span names;
+
+    other.tag = "\"v2\"";
+    other.ttl_ms = 1000;
+    learn(n);
+    assert_int_equal(publish(n, before(n), &other, &names), STORE_OK);
+    assert_int_equal(look(n, PLAIN "#" VARIANT), TABLE_CONFLICT);
+    while (look(n, PLAIN "#" VARIANT) == TABLE_CONFLICT) {
+        event_base_loop(n->base, EVLOOP_ONCE); /* the lease is renewed */
+        assert_int_equal(publish(n, before(n), &other, &names), STORE_OK); /* the same again puts nothing off */
+    }
+    assert_int_equal(publish(n, before(n), &other, &names), STORE_OK);
+    assert_int_equal(look(n, PLAIN "#" VARIANT), TABLE_HIT);
+}
+
 static void settle_refuses_what_begins_too_soon(void **state)
 {
     struct node *n = *state;
@@ -315,6 +365,8 @@ int main(void)
         WITH_NODE(snapshots_that_mean_nothing_are_refused),
         WITH_NODE(malformed_puts_are_refused),
         WITH_NODE(names_only_grow_until_something_covers_them),
+        WITH_NODE(what_contradicts_itself_answers_nothing),
+        WITH_NODE(a_conflict_ends_with_its_life),
         WITH_NODE(settle_refuses_what_begins_too_soon),
         WITH_NODE(the_lease_lives_with_the_loop),
         WITH_NODE(fetch_tells_what_the_table_holds),

@@ -56,6 +56,8 @@ static const char *result_name(enum table_result r)
         return "STALE";
     case TABLE_EXPIRED:
         return "EXPIRED";
+    case TABLE_CONFLICT:
+        return "CONFLICT";
     }
     return "?";
 }
