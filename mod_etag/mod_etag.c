@@ -9,6 +9,7 @@
 
 #include "mod_etag/await.h"
 #include "mod_etag/cache.h"
+#include "mod_etag/dav.h"
 #include "mod_etag/early.h"
 #include "mod_etag/file_digest.h"
 #include "mod_etag/finish.h"
@@ -125,6 +126,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_insert_filter(insert_in, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_insert_filter(insert_fin, NULL, NULL, APR_HOOK_REALLY_LAST);
     ap_hook_handler(etag_early_generated, after_cache, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_handler(etag_dav_if, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(etag_early_write, after_cache, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(etag_early_file, NULL, NULL, APR_HOOK_REALLY_LAST - 1);
 }
