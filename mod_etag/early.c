@@ -211,6 +211,18 @@ static int early_from_store(struct etag_request *ctx, request_rec *r)
     return rv;
 }
 
+/* A list that is there and has no well-formed member. */
+static bool names_nothing(const char *field)
+{
+    struct entity_tag_list list;
+    struct entity_tag tag;
+
+    if (!field || entity_tag_list_is_any(span_str(field)))
+        return false;
+    entity_tag_list_start(&list, span_str(field));
+    return !entity_tag_list_next(&list, &tag);
+}
+
 static bool names_ours(const char *field)
 {
     struct entity_tag_list list;
@@ -259,6 +271,10 @@ int etag_early_generated(request_rec *r)
     }
     if (ours_to_judge(ctx))
         hide(ctx, r);
+    /* Core would evaluate what a script leaves open, before our tag is known and by rules of its own (a list
+     * like a header's, a date like any text): ETAG_IN does it. */
+    if (ctx->dir->engine == ETAG_ENGINE_ON && !r->no_local_copy)
+        r->no_local_copy = ctx->core_waits = 1;
     return DECLINED;
 }
 
@@ -273,6 +289,11 @@ int etag_early_write(request_rec *r)
         ctx->dir->engine != ETAG_ENGINE_ON)
         return DECLINED;
     request_read_conditionals(r, &ctx->saved);
+    /* False whatever the current tag is, and not every application would notice. */
+    if (names_nothing(ctx->saved.if_match) || names_nothing(ctx->saved.if_none_match)) {
+        etag_verdict(r, "412", "write");
+        return HTTP_PRECONDITION_FAILED;
+    }
     if (!names_ours(ctx->saved.if_match) && !names_ours(ctx->saved.if_none_match))
         return DECLINED; /* the application's own tags, or none: its own business */
     enum probe_result current = probe_current(ctx, r, &status);

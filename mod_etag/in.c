@@ -90,6 +90,13 @@ static apr_status_t replace(ap_filter_t *f, struct in_context *in, apr_bucket *i
     return ap_pass_brigade(f->next, bb);
 }
 
+/* Who saw the dates and named a status itself (a backend, a script's Status) has judged them by its own
+ * Last-Modified, and may know better. */
+static bool judges_dates(const struct etag_request *ctx, const request_rec *r)
+{
+    return ctx->file || ctx->judges || !r->status_line;
+}
+
 /* Nothing of the 200 was sent yet and its tag is as known as it will be: answers 304 or 412 instead
  * when the preconditions say so. True when it did; *status is then the filter's result. An If-Match that
  * cannot be judged, for want of a tag, gets the whole 200 and never a part: a 412 could be wrong. */
@@ -97,8 +104,7 @@ static bool precluded(ap_filter_t *f, struct in_context *in, int64_t modified, a
 {
     struct etag_request *ctx = in->req;
     request_rec *r = f->r;
-    /* A handler that saw the dates has judged them by its own Last-Modified. */
-    enum precondition_result result = tag_evaluate(ctx, r, modified, ctx->file || ctx->judges);
+    enum precondition_result result = tag_evaluate(ctx, r, modified, judges_dates(ctx, r));
 
     if (!in_acts(in) || (!ctx->tag.known && ctx->saved.if_match))
         return false;
@@ -264,6 +270,18 @@ static bool start(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb,
     return false;
 }
 
+/* A QUERY's result is a representation of its own (RFC 10008): compared with the tag that it carries, or with
+ * none. Nothing else of it is ours. */
+static bool start_query(ap_filter_t *f, struct in_context *in, apr_status_t *status)
+{
+    struct etag_request *ctx = in->req;
+
+    in->state = IN_PASS;
+    request_read_conditionals(f->r, &ctx->saved);
+    return f->r->status == HTTP_OK && tag_from_headers(ctx, f->r, ETAG_SOURCE_UPSTREAM) &&
+           precluded(f, in, ENTRY_UNDATED, status);
+}
+
 apr_status_t etag_in_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 {
     struct in_context *in = f->ctx;
@@ -273,11 +291,15 @@ apr_status_t etag_in_filter(ap_filter_t *f, apr_bucket_brigade *bb)
         struct etag_request *ctx = etag_request(f->r);
         if (!ctx || APR_BRIGADE_EMPTY(bb))
             return ap_pass_brigade(f->next, bb);
+        if (ctx->core_waits)
+            f->r->no_local_copy = 0; /* mod_cache goes by it */
         in = f->ctx = apr_pcalloc(f->r->pool, sizeof *in);
         in->req = ctx;
         in->held = apr_brigade_create(f->r->pool, f->c->bucket_alloc);
-        if (start(f, in, bb, &status))
+        if (f->r->method_number == M_GET ? start(f, in, bb, &status) : start_query(f, in, &status))
             return in->state == IN_DROP && status == APR_SUCCESS ? body_drop(in, f->r, bb) : status;
+        if (in->state == IN_PASS && !ctx->saved.if_match && !ctx->saved.if_unmodified_since)
+            request_restore_range(f->r, &ctx->saved);
     }
     if (in->state == IN_HOLD) {
         if (body_hold(f, in, bb, &status))

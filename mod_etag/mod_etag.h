@@ -58,6 +58,7 @@ struct etag_request {
     bool file;                     /* core's default handler will serve a regular file */
     bool hidden;                   /* conditionals are taken out of headers_in */
     bool judges;                   /* they were: the handler has judged none of them */
+    bool core_waits;               /* r->no_local_copy was set, so that core does not judge them before ETAG_IN */
     struct etag_conditionals saved; /* as the client sent them */
 
     bool complete;                 /* the whole body of a 200 passed ETAG_IN without an error bucket */

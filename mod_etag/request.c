@@ -143,12 +143,10 @@ void request_hide_conditionals(request_rec *r, struct etag_conditionals *saved)
     apr_table_unset(r->headers_in, "If-None-Match");
     apr_table_unset(r->headers_in, "If-Modified-Since");
     apr_table_unset(r->headers_in, "If-Unmodified-Since");
-    /* A part is asked for on condition: a handler that does not see the condition must not cut it out, or
-     * nobody could judge any more whether it belongs to what the client has. */
-    if (saved->if_match || saved->if_unmodified_since) {
-        saved->range = apr_table_getm(r->pool, r->headers_in, "Range");
-        apr_table_unset(r->headers_in, "Range");
-    }
+    /* RFC 9110 14.2: a part is cut out after the conditions were judged. A handler that does not see them must
+     * not do it before, or nobody could tell any more what the whole is and whether it is what the client has. */
+    saved->range = apr_table_getm(r->pool, r->headers_in, "Range");
+    apr_table_unset(r->headers_in, "Range");
 }
 
 static void put_back(request_rec *r, const char *name, const char *value)

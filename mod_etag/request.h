@@ -61,11 +61,12 @@ bool request_has_content(request_rec *r);
 /* GET or HEAD without request content, no Cache-Control: no-cache and no Pragma: no-cache. */
 bool request_may_be_early(request_rec *r);
 
-/* Takes If-Match, If-None-Match, If-Modified-Since and If-Unmodified-Since out of headers_in, and a Range
- * that depends on one that can fail; and puts them back. */
+/* Takes If-Match, If-None-Match, If-Modified-Since and If-Unmodified-Since out of headers_in, and Range, which
+ * is looked at after them; and puts them back. */
 void request_hide_conditionals(request_rec *r, struct etag_conditionals *saved);
 void request_restore_conditionals(request_rec *r, const struct etag_conditionals *saved);
-/* Range, hidden with them: only when the condition it came with has been judged. Otherwise the whole is sent. */
+/* Range, hidden with them: once the conditions have been judged, or where none of them could fail. Otherwise the
+ * whole is sent. */
 void request_restore_range(request_rec *r, struct etag_conditionals *saved);
 void request_read_conditionals(request_rec *r, struct etag_conditionals *out);
 
