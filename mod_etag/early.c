@@ -280,10 +280,41 @@ int etag_early_generated(request_rec *r)
 
 /* --- unsafe methods --- */
 
+/* What httpd reads to its end after an error, to keep the connection, and before the error's last bytes leave. */
+#define DISCARD_MAX (1 << 20)
+
+static bool long_content(const request_rec *r)
+{
+    const char *length = apr_table_get(r->headers_in, "Content-Length");
+
+    return apr_table_get(r->headers_in, "Transfer-Encoding") || (length && apr_atoi64(length) > DISCARD_MAX);
+}
+
+/* The write does not take place, and its content is not waited for. */
+static int refuse(request_rec *r, int status, const char *why)
+{
+    etag_verdict(r, status == HTTP_PRECONDITION_FAILED ? "412" : "refused", why);
+    if (status != HTTP_PRECONDITION_FAILED)
+        apr_table_setn(r->err_headers_out, "Retry-After", "1");
+    if (long_content(r))
+        r->connection->keepalive = AP_CONN_CLOSE;
+    return status;
+}
+
+/* The handler must not see the If-Match that was judged: it knows another tag, or none. Nor the date that
+ * If-Match made void (RFC 9110 13.1.4). All else stays: what the handler judges besides can only refuse more.
+ * Where the application's own tag was meant, its comparison at the time of the write is the better one. */
+static void hide_from_write(const struct etag_request *ctx, request_rec *r)
+{
+    if (!names_ours(ctx->saved.if_match) || ctx->tag.kind == ENTRY_UPSTREAM)
+        return;
+    apr_table_unset(r->headers_in, "If-Match");
+    apr_table_unset(r->headers_in, "If-Unmodified-Since");
+}
+
 int etag_early_write(request_rec *r)
 {
     struct etag_request *ctx = etag_request(r);
-    int status;
 
     if (!ctx || !request_is_unsafe(r) || r->status != HTTP_OK || redirects(r) || opted_out(r) ||
         ctx->dir->engine != ETAG_ENGINE_ON)
@@ -296,20 +327,14 @@ int etag_early_write(request_rec *r)
     }
     if (!names_ours(ctx->saved.if_match) && !names_ours(ctx->saved.if_none_match))
         return DECLINED; /* the application's own tags, or none: its own business */
-    enum probe_result current = probe_current(ctx, r, &status);
-    ctx->file = false;
-    if (current == PROBE_UNKNOWN) {
-        etag_verdict(r, "refused", "the current representation is not known");
-        if (status < 500 && status != HTTP_OK)
-            return HTTP_PRECONDITION_FAILED;
-        apr_table_setn(r->err_headers_out, "Retry-After", "1");
-        return HTTP_SERVICE_UNAVAILABLE;
-    }
-    if (!tag_permits_write(ctx, r, current == PROBE_TAGGED)) {
-        etag_verdict(r, "412", "write");
-        return HTTP_PRECONDITION_FAILED;
-    }
+    enum probe_result current = probe_current(ctx, r);
+    if (current == PROBE_FAILED)
+        return refuse(r, HTTP_SERVICE_UNAVAILABLE, "the current representation is not known");
+    if (current == PROBE_DENIED)
+        return refuse(r, HTTP_PRECONDITION_FAILED, "a GET has no representation");
+    if (!tag_permits_write(ctx, r, current == PROBE_PRESENT))
+        return refuse(r, HTTP_PRECONDITION_FAILED, "write");
     etag_verdict(r, "precondition", "holds");
-    hide(ctx, r);
+    hide_from_write(ctx, r);
     return DECLINED;
 }

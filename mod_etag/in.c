@@ -61,22 +61,6 @@ static int64_t last_modified(request_rec *r)
     return text && httpdate_parse(span_str(text), apr_time_sec(r->request_time), &t) ? t : ENTRY_UNDATED;
 }
 
-/* Kinds of content whose first byte must not wait, whatever their length. */
-static bool streams_by_type(const request_rec *r)
-{
-    static const char *const types[] = {"text/event-stream",
-                                        "multipart/x-mixed-replace",
-                                        "application/grpc",
-                                        "application/x-ndjson",
-                                        "application/ndjson",
-                                        "video/",
-                                        "audio/"};
-    for (size_t i = 0; r->content_type && i < sizeof types / sizeof *types; i++)
-        if (strncasecmp(r->content_type, types[i], strlen(types[i])) == 0)
-            return true;
-    return false;
-}
-
 /* --- 304 or 412 in place of the body --- */
 
 static apr_status_t replace(ap_filter_t *f, struct in_context *in, apr_bucket *instead)
@@ -203,7 +187,7 @@ static enum in_state digest_state(struct in_context *in, request_rec *r)
 
     if (r->header_only || !in_acts(in))
         return IN_PASS;
-    if (streams_by_type(r)) {
+    if (request_streams(r)) {
         etag_verdict(r, "untagged", "stream");
         return IN_PASS;
     }

@@ -1,29 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a GET of the same URL would answer now, asked by an internal subrequest whose body is hashed and
- * swallowed: the current representation that an unsafe method's preconditions are about (RFC 9110
- * 13.1.1). It runs the handler or backend once, with the request's own authorization.
+ * What a GET of the client's URL would answer now, asked by an internal subrequest whose body is hashed and
+ * swallowed: the current representation that an unsafe method's preconditions are about (RFC 9110 13.1.1).
+ * It runs the handler or backend once, as the same client, never from mod_cache, and takes nothing from the
+ * write: neither its content nor the fields that only a write has. Nothing of it reaches the client.
  */
 #ifndef MOD_ETAG_PROBE_H
 #define MOD_ETAG_PROBE_H
 
-#include <util_filter.h>
+#include <httpd.h>
 
 #include "mod_etag/mod_etag.h"
 
-#define ETAG_PROBE_NAME "ETAG_PROBE"
-
 enum probe_result {
-    PROBE_TAGGED, /* ctx->tag is the tag that the GET would carry */
+    PROBE_PRESENT, /* ctx->tag is the tag that the GET would carry; not known: it would carry none of ours */
     PROBE_ABSENT, /* 404 or 410: there is no current representation */
-    PROBE_UNKNOWN /* neither: refused, redirected, failed or incomplete; *status is the GET's */
+    PROBE_DENIED, /* the GET has another answer than a representation: redirected, not allowed */
+    PROBE_FAILED /* it may have one another time: 5xx, too many requests, cut short */
 };
 
-enum probe_result probe_current(struct etag_request *ctx, request_rec *r, int *status);
+/* Not PROBE_PRESENT: ctx->tag is not known. Its text lives in r->pool. */
+enum probe_result probe_current(struct etag_request *ctx, request_rec *r);
 
 void probe_register(void);
 
-/* insert_filter of a subrequest: puts the filter on a probe's own, and on no other. */
+/* insert_filter of a subrequest: puts the filters on a probe's own and on what it redirects to internally, and on
+ * no other. */
 void probe_insert(request_rec *sub);
 
 /* The handler that serves the subrequest is core's: its ETag names a file, not the application's word. */

@@ -223,9 +223,9 @@ static enum coding coding_of_filter(const char *name)
 bool request_filters_known(const ap_filter_t *f)
 {
     /* Of httpd's own modules; below PROTOCOL, where nobody changes content any more. */
-    static const char *const known[] = {ETAG_FIN_NAME,       ETAG_WHOLE_NAME,     "MOD_EXPIRES",
-                                        "FIXUP_HEADERS_OUT", "FIXUP_HEADERS_ERR", "BUFFER",
-                                        "MOD_SESSION_OUT",   "CACHE_SAVE",        "CACHE_OUT"};
+    static const char *const known[] = {ETAG_FIN_NAME,       ETAG_WHOLE_NAME, "MOD_EXPIRES",     "FIXUP_HEADERS_OUT",
+                                        "FIXUP_HEADERS_ERR", "BUFFER",        "MOD_SESSION_OUT", "CACHE_SAVE",
+                                        "CACHE_SAVE_SUBREQ", "CACHE_OUT",     "SUBREQ_CORE"};
 
     for (; f && f->frec->ftype < AP_FTYPE_PROTOCOL; f = f->next) {
         size_t i = 0, n = sizeof known / sizeof *known;
@@ -262,6 +262,21 @@ const char *request_response_header(request_rec *r, const char *name)
     const char *always = apr_table_getm(r->pool, r->err_headers_out, name);
 
     return out && always ? apr_pstrcat(r->pool, out, ", ", always, NULL) : out ? out : always;
+}
+
+bool request_streams(const request_rec *r)
+{
+    static const char *const types[] = {"text/event-stream",
+                                        "multipart/x-mixed-replace",
+                                        "application/grpc",
+                                        "application/x-ndjson",
+                                        "application/ndjson",
+                                        "video/",
+                                        "audio/"};
+    for (size_t i = 0; r->content_type && i < sizeof types / sizeof *types; i++)
+        if (strncasecmp(r->content_type, types[i], strlen(types[i])) == 0)
+            return true;
+    return false;
 }
 
 /* Content types that are handlers in disguise (AddType application/x-httpd-php). */

@@ -85,6 +85,9 @@ bool request_filters_known(const ap_filter_t *f);
  * NULL when absent. In r->pool. */
 const char *request_response_header(request_rec *r, const char *name);
 
+/* Kinds of content whose first byte must not wait, whatever their length, and which may have no end. */
+bool request_streams(const request_rec *r);
+
 /* Whether core's default handler will serve r's file, as far as can be told before it runs: regular
  * file, no path info, handler unset or the content type, no module that serves files its own way. */
 bool request_is_file(request_rec *r);

@@ -187,10 +187,25 @@ static bool judge_holds(void *wanted, const struct precondition_request *req,
     return precondition_evaluate(req, rep).result == *(const enum precondition_result *)wanted;
 }
 
+/* What a write is judged against. The application's tag may be of our form (it stands behind mod_etag itself):
+ * then its codings are told apart by suffix as ours are. */
+static struct precondition_representation written(const struct etag_request *ctx, bool exists)
+{
+    struct precondition_representation rep = representation(ctx, exists);
+    struct entity_tag base;
+    enum coding coding;
+
+    if (rep.tagged && !rep.coded_variants && coding_split(&rep.tag, &base, &coding)) {
+        rep.tag = base;
+        rep.coded_variants = true;
+    }
+    return rep;
+}
+
 bool tag_permits_write(struct etag_request *ctx, request_rec *r, bool exists)
 {
     enum precondition_result proceed = PRECONDITION_PROCEED, failed = PRECONDITION_FAILED;
-    struct precondition_representation rep = representation(ctx, exists);
+    struct precondition_representation rep = written(ctx, exists);
     struct precondition_request req, one;
 
     request_precondition(r, &ctx->saved, &req);
@@ -198,7 +213,7 @@ bool tag_permits_write(struct etag_request *ctx, request_rec *r, bool exists)
     one = (struct precondition_request){.method = PRECONDITION_UNSAFE, .if_match = req.if_match, .now = req.now};
     if (one.if_match.present && !under_any_secret(ctx, r, &rep, &one, judge_holds, &proceed))
         return false;
-    rep = representation(ctx, exists);
+    rep = written(ctx, exists);
     one = (struct precondition_request){
         .method = PRECONDITION_UNSAFE, .if_none_match = req.if_none_match, .now = req.now};
     return !one.if_none_match.present || !under_any_secret(ctx, r, &rep, &one, judge_holds, &failed);

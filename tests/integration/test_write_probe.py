@@ -1,0 +1,381 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The internal GET behind a conditional write: it asks what a GET of the same URL would get now, takes nothing
+from the write, shows nothing to its client and leaves nothing behind."""
+import functools
+import socket
+import subprocess
+import threading
+
+import pytest
+from env import machine, writes
+from env.backend import answer, chunk
+from env.http import request_bytes
+from env.tags import content_tag
+from env.writes import NEW, OLD, Page, put, sent_to
+
+
+@pytest.fixture
+def scripted(new_httpd, etagd):
+    return functools.partial(writes.scripted, new_httpd, etagd)
+
+
+@pytest.fixture
+def proxied(new_httpd, etagd, backend):
+    return functools.partial(writes.proxied, new_httpd, etagd, backend)
+
+
+@pytest.fixture
+def dav(new_httpd, etagd):
+    return functools.partial(writes.dav, new_httpd, etagd)
+
+
+# --- it takes nothing from the write ---
+
+@pytest.mark.parametrize("kind", ["cgi", "cgid"])
+def test_the_content_is_the_writes(scripted, kind):
+    """httpd's CGI modules read a body whatever the method: a subrequest's must be empty, not the client's."""
+    site = scripted(kind)
+    tag = site.get("/p.cgi").etag
+    assert put(site, "/p.cgi", b"x" * 100000, If_Match=tag).status == 204
+    assert sent_to(site) == b"x" * 100000
+    assert (site.docs / "methods").read_text().split() == ["GET", "GET", "PUT"]
+
+
+@pytest.mark.parametrize("expect", [{}, {"Expect": "100-continue"}])
+@pytest.mark.parametrize("kind", ["cgid", "proxy"])
+def test_a_refusal_waits_for_no_content(scripted, proxied, kind, expect):
+    """A gigabyte is announced, none is sent; who expected a 100 got none and loses the connection."""
+    if kind == "proxy":
+        site, target = proxied()[0], "/r"
+    else:
+        site, target = scripted(kind), "/p.cgi"
+    with site.connect() as c:
+        c.send_raw(request_bytes("PUT", target, {"If-Match": OLD, "Content-Length": "1000000000", **expect}))
+        got = c.read("PUT")
+        assert got.status == 412
+        assert not expect or got.header("Connection") == "close"
+
+
+@pytest.mark.parametrize("kind", ["cgid", "proxy"])
+def test_who_expects_a_100_gets_it_after_the_judgement(scripted, proxied, kind):
+    if kind == "proxy":
+        site, page = proxied("Proxy100Continue Off")
+        target, tag = "/r", page.tag
+    else:
+        site, target = scripted(kind), "/p.cgi"
+        tag = site.get(target).etag
+    with site.connect() as c:
+        c.send_raw(request_bytes("PUT", target, {"If-Match": tag, "Content-Length": "3", "Expect": "100-continue"}))
+        assert c.sock.recv(25, socket.MSG_WAITALL) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        c.send_raw(b"new")
+        assert c.read("PUT").status == 204
+    assert (page.writes == [b"new"]) if kind == "proxy" else sent_to(site) == b"new"
+    if kind == "proxy":
+        assert page.asked[0].header("Expect") is None
+
+
+def test_the_connection_goes_on_after_a_refusal(proxied):
+    site, page = proxied()
+    with site.connect() as c:
+        assert c.request("PUT", "/r", {"If-Match": OLD}, b"x" * 300000).status == 412
+        assert c.get("/r").body == page.body
+        assert c.request("PUT", "/r", {"If-Match": page.tag}, NEW).status == 204
+    assert page.writes == [NEW]
+
+
+def test_what_the_application_is_asked(proxied):
+    """A GET by the same client, without what belongs to the write alone: a method override would have it write,
+    an idempotency key would have its answer repeated to the write."""
+    site, page = proxied()
+    kept = {"Cookie": "a=b", "Authorization": "Bearer x", "Accept": "text/html", "Accept-Language": "de",
+            "Accept-Encoding": "br", "User-Agent": "me", "Origin": "https://www.example.com", "X-Api-Key": "k"}
+    dropped = {"Content-Type": "application/json", "Content-Encoding": "x", "Content-Language": "de",
+               "X-HTTP-Method-Override": "DELETE", "X-HTTP-Method": "DELETE", "X-Method-Override": "DELETE",
+               "Idempotency-Key": "1", "Range": "bytes=0-0", "If-Range": OLD, "If-Modified-Since": "x",
+               "If-Unmodified-Since": "x", "If-None-Match": OLD, "If-Match": page.tag, "Prefer": "return=minimal",
+               "If": '(["x"])', "Lock-Token": "<x>", "Destination": "/x", "Overwrite": "F", "Depth": "0",
+               "Upgrade": "h2c", "Trailer": "x"}
+    assert site.request("POST", "/r", {**kept, **dropped}, NEW).status == 204
+    probe, write = page.asked
+    assert (probe.method, probe.target, probe.body) == ("GET", "/r", b"")
+    assert {n: probe.header(n) for n in kept} == kept
+    assert [n for n in [*dropped, "Content-Length", "Transfer-Encoding"] if probe.header(n)] == []
+    assert probe.header("Cache-Control") == "no-cache"
+    for name in ("X-Forwarded-For", "X-Forwarded-Host", "Host"):
+        assert probe.header(name) == write.header(name) is not None
+    assert (write.method, write.body) == ("POST", NEW)
+    for name in ("Range", "Content-Type", "X-HTTP-Method-Override", "Idempotency-Key", "If-None-Match"):
+        assert write.header(name) == dropped[name]
+    assert write.header("If-Match") is write.header("If-Unmodified-Since") is write.header("Cache-Control") is None
+
+
+def test_a_backend_that_serves_one_connection_at_a_time(new_httpd, etagd):
+    seen = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        def serve():
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except OSError:
+                    return
+                with connection, connection.makefile("rb") as stream:
+                    while line := stream.readline():
+                        length = 0
+                        while (field := stream.readline().strip()):
+                            if field.lower().startswith(b"content-length:"):
+                                length = int(field.split(b":")[1])
+                        stream.read(length)
+                        seen.append(line.split()[0])
+                        connection.sendall(answer(b"old", [("Content-Type", "text/html")]))
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        site = new_httpd(modules=["proxy", "proxy_http"], etagd=etagd)
+        site.config = f"ETagEngine On\nProxyPass / http://127.0.0.1:{listener.getsockname()[1]}/ max=1\n"
+        site.start()
+        assert put(site, "/r", If_Match=content_tag(b"old", "text/html")).status == 200
+        listener.shutdown(socket.SHUT_RDWR)
+    thread.join(10)
+    assert seen == [b"GET", b"PUT"]
+
+
+# --- it shows nothing to the client ---
+
+def test_a_denied_page_behind_a_redirect(scripted):
+    """A script that sends the GET on to where it may not: the error page is not the write's response."""
+    site = scripted(directives="<Location /secret>\nRequire all denied\n</Location>\n"
+                               "ErrorDocument 403 /denied.html\n")
+    site.expect_log("AH01630")
+    site.add("denied.html", "denied")
+    site.add("response", "Location: /secret\n\n")
+    with site.connect() as c:
+        assert c.request("PUT", "/p.cgi", {"If-Match": OLD}, NEW).status == 412
+        assert c.get("/denied.html").body == b"denied"
+    assert sent_to(site) is None
+
+
+def test_a_redirect_inside(scripted):
+    site = scripted()
+    site.add("response", "Location: /a.html\n\n")
+    site.add("a.html", "a")
+    tag = site.get("/p.cgi").etag
+    assert tag == content_tag(b"a", "text/html")
+    assert put(site, "/p.cgi", If_Match=OLD).status == 412 and sent_to(site) is None
+    assert put(site, "/p.cgi", If_Match=tag).status == 204 and sent_to(site) == NEW
+    (site.docs / "a.html").unlink()
+    assert put(site, "/p.cgi", If_Match=tag).status == 412
+
+
+def test_interim_responses_stay_inside(proxied, backend):
+    site, page = proxied()
+
+    def hinting(request, send):
+        if request.method == "GET":
+            send(b"HTTP/1.1 103 Early Hints\r\nLink: </x>; rel=preload\r\n\r\n")
+        return page.serve(request, send)
+
+    backend.routes["/r"] = hinting
+    with site.connect() as c:
+        c.send_raw(request_bytes("PUT", "/r", {"If-Match": OLD}, NEW))
+        assert c.sock.recv(12, socket.MSG_WAITALL) == b"HTTP/1.1 412"
+
+
+CACHE = "CacheEnable disk /\nCacheRoot {run}\nCacheQuickHandler {quick}\nCacheIgnoreCacheControl {ignore}\n"
+
+
+@pytest.mark.parametrize("ignore", ["Off", "On"])
+@pytest.mark.parametrize("quick", ["On", "Off"])
+def test_a_cached_page_is_not_the_current_one(new_httpd, etagd, backend, quick, ignore):
+    page = Page(backend, headers=[("Cache-Control", "max-age=1000")])
+    site = new_httpd(modules=["proxy", "proxy_http", "cache", "cache_disk"], etagd=etagd)
+    site.config = (f"ETagEngine On\nProxyPass / {backend.url}/\n" +
+                   CACHE.format(run=machine.own_folder(site.folder, "cache"), quick=quick, ignore=ignore))
+    site.start()
+    stale = site.get("/r").etag
+    assert stale == page.tag and site.get("/r").status == 200 and len(page.asked) == 1
+    page.body = b"<p>changed by another</p>\n"
+    with site.connect() as c:
+        got = c.request("PUT", "/r", {"If-Match": stale}, NEW)
+        assert got.status in (412, 503) and page.body not in got.body and not page.writes
+        if (quick, ignore) == ("Off", "On"):
+            return  # mod_cache's handler was told to heed no client, and keeps us from knowing
+        assert got.status == 412 and c.get("/r").status == 200
+    assert put(site, "/r", If_Match=page.tag).status == 204 and page.writes == [NEW]
+
+
+# --- it knows what a GET would carry, or that it does not know ---
+
+def test_the_absolute_form(proxied):
+    site, page = proxied()
+    target = f"http://www.example.com:{site.port}/r?q"
+    assert put(site, target, If_Match=OLD).status == 412
+    assert put(site, target, If_None_Match=page.tag).status == 412 and not page.writes
+    assert page.asked[-1].target == "/r?q"
+    assert put(site, target, If_Match=page.tag).status == 204
+
+
+def test_a_forward_proxy_does_not_judge_its_own_pages(new_httpd, etagd, backend):
+    page = Page(backend)
+    site = new_httpd(modules=["proxy", "proxy_http"], etagd=etagd)
+    site.config = "ETagEngine On\nProxyRequests On\n"
+    site.start()
+    site.add("r", "mine")
+    assert put(site, f"{backend.url}/r", If_None_Match=page.tag).status == 412 and not page.writes
+
+
+@pytest.mark.parametrize("directives", ["ETagSource upstream", "ETagSource version digest\nETagVersion expr=7",
+                                        "ETagSource upstream digest"])
+def test_files_have_their_own_source(dav, directives):
+    """Whatever ETagSource says, a file's tag is of its bytes."""
+    site = dav(directives)
+    site.add("f.txt", "one").chmod(0o666)
+    tag = site.get("/f.txt").etag
+    assert tag == content_tag(b"one", "text/plain")
+    assert put(site, "/f.txt", If_Match=OLD).status == 412
+    assert put(site, "/f.txt", If_Match=tag).status == 204
+    assert put(site, "/f.txt", If_Match=tag).status == 412
+
+
+def test_the_configuration_of_what_is_read(scripted):
+    """Tags are made as the resource that a GET ends at is configured, not as the one that is written."""
+    site = scripted(directives="<Files a.html>\nETagSalt s\n</Files>\n")
+    site.add("response", "Location: /a.html\n\n")
+    site.add("a.html", "a")
+    tag = site.get("/p.cgi").etag
+    assert tag == content_tag(b"a", "text/html", salt="s")
+    assert put(site, "/p.cgi", If_Match=tag).status == 204
+
+
+def test_a_script_that_dies(scripted):
+    site = scripted(directives="SetEnv ap_trust_cgilike_cl 1", modules=["env"])
+    whole = "Content-Type: text/html\nContent-Length: 11\n\n<p>old</p>\n"
+    site.add("response", whole)
+    tag = site.get("/p.cgi").etag
+    site.add("response", whole[:-5])
+    for conditions in ({"If_Match": content_tag(b"<p>old", "text/html")}, {"If_None_Match": tag}):
+        got = put(site, "/p.cgi", **conditions)
+        assert got.status == 503 and got.header("Retry-After") and sent_to(site) is None
+
+
+def test_a_redirect_is_no_empty_page(scripted):
+    site = scripted()
+    site.add("response", "Location: http://elsewhere.example.com/\n\n")
+    for tag in (content_tag(b""), content_tag(b"", "text/html")):
+        assert put(site, "/p.cgi", If_Match=tag).status == 412 and sent_to(site) is None
+    assert put(site, "/p.cgi", If_None_Match=OLD).status == 412 and sent_to(site) is None
+
+
+@pytest.mark.parametrize("status, expected", [(301, 412), (401, 412), (403, 412), (405, 412), (429, 503), (500, 503),
+                                              (503, 503)])
+def test_when_a_get_is_refused(proxied, status, expected):
+    site, page = proxied()
+    page.status = status
+    for conditions in ({"If_Match": page.tag}, {"If_None_Match": OLD}):
+        got = put(site, "/r", **conditions)
+        assert got.status == expected and bool(got.header("Retry-After")) == (expected == 503) and not page.writes
+
+
+def test_a_page_without_a_tag_is_another_one(proxied):
+    """The page is there and has no tag of ours: none that a client knows is current."""
+    site, page = proxied("ETagSource upstream")
+    assert put(site, "/r", If_Match=OLD).status == 412 and not page.writes
+    assert put(site, "/r", If_None_Match=OLD).status == 204
+
+
+def test_a_stream_is_not_read_to_its_end(proxied, backend):
+    site, page = proxied()
+    given_up = threading.Event()
+
+    def stream(request, send):
+        if request.method != "GET":
+            return page.serve(request, send)
+        send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+        try:
+            while True:
+                send(chunk(b"data: x\n\n" * 1000))
+        except OSError:
+            given_up.set()
+
+    backend.routes["/r"] = stream
+    assert put(site, "/r", If_Match=OLD).status == 412 and not page.writes
+    assert given_up.wait(20)
+
+
+def test_a_long_body_is_read_to_its_end(proxied):
+    site, page = proxied("ETagBufferLimit 4096")
+    page.body = b"x" * 300000
+    assert site.get("/r").etag is None
+    assert put(site, "/r", If_None_Match=page.tag).status == 412 and not page.writes
+    assert put(site, "/r", If_Match=page.tag).status == 204
+
+
+def test_who_may_write_and_not_read_learns_nothing(proxied):
+    """GET is denied where PUT is not: no GET is made, and no tag is confirmed."""
+    site, page = proxied("<Location /r>\n<Limit GET>\nRequire all denied\n</Limit>\n</Location>")
+    site.expect_log("AH01630")
+    assert site.get("/r").status == 403
+    answers = [put(site, "/r", If_None_Match=t).status for t in (page.tag, OLD)]
+    assert answers == [412, 412] and not page.asked
+    assert put(site, "/r").status == 204
+
+
+def test_a_rewritten_page_that_cannot_be_asked_for_directly(scripted):
+    site = scripted(modules=["rewrite"], section="RewriteEngine On\nRewriteCond %{ENV:REDIRECT_STATUS} ^$\n"
+                                                 "RewriteRule ^p\\.cgi - [F]\nRewriteRule ^item$ /p.cgi\n")
+    tag = site.get("/item").etag
+    assert tag and site.get("/p.cgi").status == 403
+    assert put(site, "/item", If_Match=OLD).status == 412 and sent_to(site) is None
+    assert put(site, "/item", If_Match=tag).status == 204 and sent_to(site) == NEW
+
+
+@pytest.mark.parametrize("module, section, directives, target", [
+    ("dir", "DirectoryIndex p.cgi", "", "/"),
+    ("dir", "FallbackResource /p.cgi", "", "/missing/item"),
+    ("negotiation", "Options +MultiViews\nMultiviewsMatch Handlers", "", "/p"),
+    ("actions", "Action written /p.cgi virtual", "<Location /act>\nSetHandler written\n</Location>", "/act")])
+def test_whatever_leads_to_the_script(scripted, module, section, directives, target):
+    site = scripted(directives=directives, modules=[module], section=section)
+    tag = site.get(target).etag
+    assert tag == content_tag(b"<p>old</p>\n", "text/html")
+    (site.docs / "methods").unlink()
+    with site.connect() as c:
+        assert c.request("PUT", target, {"If-Match": OLD}, NEW).status == 412 and sent_to(site) is None
+        assert c.request("PUT", target, {"If-Match": tag}, NEW).status == 204 and sent_to(site) == NEW
+    assert (site.docs / "methods").read_text().split() == ["GET", "GET", "PUT"]
+
+
+def test_over_http2(new_httpd, etagd, backend):
+    page = Page(backend)
+    site = new_httpd(modules=["proxy", "proxy_http", "http2"], etagd=etagd)
+    site.config = f"ETagEngine On\nProtocols h2c http/1.1\nProxyPass /r {backend.url}/r\n"
+    site.start()
+
+    def curl(tag, size):
+        body = machine.write(site.folder / "body", "x" * size)
+        done = subprocess.run(["curl", "-sS", "--http2-prior-knowledge", "-o", "/dev/null", "-w", "%{http_version} "
+                               "%{http_code}", "-H", f"If-Match: {tag}", "-H", f"Host: {site.host}", "-T", body,
+                               site.url("/r")], text=True, capture_output=True, timeout=60)
+        return done.stdout + done.stderr
+
+    assert curl(OLD, 20_000) == "2 412" and not page.writes
+    assert curl(page.tag, 200_000) == "2 204" and page.writes == [b"x" * 200_000]
+
+
+def test_a_host_without_a_key_has_no_signed_tags(proxied, work):
+    secrets = machine.write(work / "secrets", "a secret of sixteen bytes\n", 0o600)
+    site, page = proxied(f"ETagSecretFile {secrets}")
+    tag = site.get("/r").etag
+    assert tag and site.get("/r", host="other.example.net").etag is None
+    got = site.request("PUT", "/r", {"If-Match": tag}, NEW, host="other.example.net")
+    assert got.status == 412 and not page.writes
+
+
+def test_lines_and_weak_tags(proxied):
+    site, page = proxied()
+    current, other = page.tag, '"d' + "B" * 22 + '"'
+    assert site.request("PUT", "/r", [("If-None-Match", OLD), ("If-None-Match", f"W/{current}")], NEW).status == 412
+    assert site.request("PUT", "/r", [("If-None-Match", f"{OLD}, {current[:-1]}-br\"")], NEW).status == 412
+    assert site.request("PUT", "/r", [("If-Match", OLD), ("If-Match", other)], NEW).status == 412 and not page.writes
+    assert site.request("PUT", "/r", [("If-Match", OLD), ("If-Match", current), ("If-None-Match", current)],
+                        NEW).status == 412 and not page.writes
+    assert site.request("PUT", "/r", [("If-Match", OLD), ("If-Match", current)], NEW).status == 204
