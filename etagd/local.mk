@@ -36,7 +36,7 @@ etagd_libetagd_la_SOURCES = \
 	etagd/coherence.c etagd/coherence.h \
 	etagd/follower.c etagd/follower.h \
 	etagd/writer.c etagd/writer.h etagd/writer_private.h \
-	etagd/writer_memory.c etagd/writer_index.c etagd/writer_ring.c etagd/writer_dict.c \
+	etagd/writer_memory.c etagd/writer_index.c etagd/writer_ring.c etagd/writer_dict.c etagd/writer_cells.c \
 	etagd/fields.c etagd/fields.h \
 	etagd/hosts.c etagd/hosts.h \
 	etagd/effect.c etagd/effect.h \

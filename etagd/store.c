@@ -170,6 +170,16 @@ static void on_appended(void *arg, uint64_t serial, struct log_id id, const stru
 
 /* ---- life ---- */
 
+static void on_clean_timer(evutil_socket_t fd, short what, void *arg)
+{
+    struct store *s = arg;
+
+    (void)fd;
+    (void)what;
+    writer_clean(s->writer, s->clean_seq);
+    s->clean_seq = writer_seq(s->writer);
+}
+
 static void on_lease_timer(evutil_socket_t fd, short what, void *arg)
 {
     struct store *s = arg;
@@ -179,16 +189,27 @@ static void on_lease_timer(evutil_socket_t fd, short what, void *arg)
     writer_lease(s->writer, clock_boot_ms() + s->conf->lease_ms);
 }
 
+/* A timer that comes again and again; NULL: out of memory. */
+static struct event *periodic(struct event_base *base, uint64_t ms, event_callback_fn call, struct store *s)
+{
+    struct timeval every = {(time_t)(ms / 1000), (suseconds_t)(ms % 1000 * 1000)};
+    struct event *timer = event_new(base, -1, EV_PERSIST, call, s);
+
+    if (timer && event_add(timer, &every) != 0) {
+        event_free(timer);
+        return NULL;
+    }
+    return timer;
+}
+
 static bool start_embedded(struct store *s, struct event_base *base, const char **why)
 {
-    uint64_t period = s->conf->lease_ms / 5;
-    struct timeval every = {(time_t)(period / 1000), (suseconds_t)(period % 1000 * 1000)};
     unsigned char id[16];
 
     *why = "out of memory";
     s->embedded = embedded_new(s->conf->log_max, s->conf->horizon_ms);
-    s->lease_timer = event_new(base, -1, EV_PERSIST, on_lease_timer, s);
-    if (!s->embedded || !s->lease_timer || event_add(s->lease_timer, &every) != 0)
+    s->lease_timer = periodic(base, s->conf->lease_ms / 5, on_lease_timer, s);
+    if (!s->embedded || !s->lease_timer)
         return false;
     if (RAND_bytes(id, sizeof id) != 1) {
         *why = "libcrypto has no random numbers";
@@ -231,7 +252,8 @@ struct store *store_new(struct event_base *base, const struct conf *conf, const 
     s->positions = positions_new();
     s->hosts = hosts_new();
     s->settle_timer = event_new(base, -1, 0, on_settled, s);
-    if (!s->positions || !s->hosts || !s->settle_timer)
+    s->clean_timer = periodic(base, store_longest_ms(s), on_clean_timer, s);
+    if (!s->positions || !s->hosts || !s->settle_timer || !s->clean_timer)
         goto fail;
     s->writer = writer_create(&size, why);
     if (!s->writer)
@@ -254,6 +276,8 @@ void store_free(struct store *s)
         event_free(s->lease_timer);
     if (s->settle_timer)
         event_free(s->settle_timer);
+    if (s->clean_timer)
+        event_free(s->clean_timer);
     writer_leave(s->writer);
     positions_free(s->positions);
     hosts_free(s->hosts);

@@ -109,6 +109,7 @@ static void table_section(const struct store *s, struct section to)
     number(&to, "bucket_full", t.bucket_full);
     number(&to, "removed", t.removed);
     number(&to, "scopes_invalidated", t.invalidations);
+    number(&to, "cells_marked", t.cells_marked);
     number(&to, "capsules", t.capsules);
     number(&to, "capsules_inline", t.capsules_inline);
     number(&to, "capsules_full", t.capsules_full);

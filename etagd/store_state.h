@@ -52,6 +52,9 @@ struct store {
     struct event *settle_timer;
     uint64_t settle_until_ms, settle_seq;
 
+    struct event *clean_timer; /* once in the longest life of a record */
+    uint64_t clean_seq; /* the table's seq when it last came: what has a smaller one is over when it comes again */
+
     uint64_t conflict_warned_ms;
     uint64_t warned_ms; /* last line about operations that were widened */
     char last_operation[200];

@@ -94,12 +94,6 @@ const struct table *writer_table(const struct writer *w)
 
 /* ---- records ---- */
 
-/* 32 bits of the text under the table's key; the 64-bit variant is unrelated to record identities. */
-static uint32_t scope_id(const struct writer *w, struct span text)
-{
-    return (uint32_t)siphash64(w->header->sipkey, text.p, text.n);
-}
-
 static uint8_t add_scopes(const struct writer *w, union record *record, const struct span *scopes, size_t n)
 {
     uint32_t id[SCOPE_MAX];
@@ -236,41 +230,7 @@ bool writer_remove(struct writer *w, struct span key)
     return true;
 }
 
-/* ---- invalidation and lease ---- */
-
-/* The cell before its summary bit: who sees the bit sees the seq. */
-static void mark_cell(struct writer *w, uint32_t at, uint64_t seq)
-{
-    const uint32_t word = at / TABLE_SUMMARY_BITS;
-    const uint64_t salt = table_salt_summary(w->salt, word), bit = UINT64_C(1) << at % TABLE_SUMMARY_BITS;
-    uint64_t bits;
-
-    table_write(&w->cell[at], table_salt_cell(w->salt, at), seq);
-    if (!table_read(&w->summary[word], salt, &bits))
-        bits = TABLE_VALUE_MASK & ~bit; /* damaged: what it said is unknown, so every cell counts */
-    if (!(bits & bit))
-        table_write(&w->summary[word], salt, bits | bit);
-}
-
-uint64_t writer_invalidate(struct writer *w, const struct span *scopes, size_t n)
-{
-    const uint64_t seq = w->seq + 1; /* 48 bits last eight years at a million a second */
-
-    for (size_t i = 0; i < n; i++) {
-        const uint32_t id = scope_id(w, scopes[i]);
-        for (unsigned k = 0; k < 2; k++)
-            mark_cell(w, table_cell_of(id, k, w->cells.bits), seq);
-    }
-    if (n == 0) {
-        w->flush = seq;
-        table_write(&w->header->flush, table_salt_field(w->salt, TABLE_FIELD_FLUSH), seq);
-    }
-    /* Last: a snapshot with this seq must not be judged by older cells. */
-    table_write(&w->header->seq, table_salt_field(w->salt, TABLE_FIELD_SEQ), seq);
-    w->seq = seq;
-    w->stats.invalidations++;
-    return seq;
-}
+/* ---- lease ---- */
 
 void writer_lease(struct writer *w, uint64_t until_ms)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The writer's inside, shared by its files: writer.c (records, scopes, lease), writer_index.c (slots),
- * writer_ring.c (rings, eviction), writer_dict.c (capsules), writer_memory.c (the memfds).
+ * The writer's inside, shared by its files: writer.c (records, lease), writer_cells.c (invalidation),
+ * writer_index.c (slots), writer_ring.c (rings, eviction), writer_dict.c (capsules), writer_memory.c (the memfds).
  *
  * Invariant of a ring, in logical positions (words since creation, never wrapped):
  *     head <= tail <= limit <= head + words
@@ -92,6 +92,13 @@ void ring_publish_limit(struct writer *w, unsigned ring);
 uint64_t ring_age(const struct writer *w, uint64_t word); /* words written to its ring since */
 /* True, once, when the key left the small ring unread not long ago. */
 bool ghost_take(struct writer *w, struct table_id id);
+
+/* writer_cells.c */
+
+/* What a scope's text is in a record, and what its cells follow from. */
+uint32_t scope_id(const struct writer *w, struct span text);
+
+/* writer.c */
 
 /* True when flush or a scope has a larger seq. */
 bool record_is_stale(const struct writer *w, const union record *record);

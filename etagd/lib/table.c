@@ -232,17 +232,13 @@ static enum found search(const struct table *t, const uint32_t bucket[2], struct
     return OTHER;
 }
 
-/* Flush and scopes. */
+/* Scopes, then flush: who finds a summary cleaned finds the flush word raised before that. */
 static enum table_result invalidated(const struct table *t, const struct table_copy *copy, const struct table_record *r)
 {
     const uint64_t seq = table_seq_of(r);
     const uint8_t *scopes = (const uint8_t *)(copy->words + TABLE_HEAD_WORDS);
     uint64_t last;
 
-    if (!table_read(&t->header->flush, table_salt_field(t->salt, TABLE_FIELD_FLUSH), &last))
-        return TABLE_VOID;
-    if (seq < last)
-        return TABLE_STALE;
     for (unsigned i = 0; i < r->nscopes; i++) {
         uint32_t scope;
         memcpy(&scope, scopes + i * sizeof scope, sizeof scope);
@@ -251,7 +247,9 @@ static enum table_result invalidated(const struct table *t, const struct table_c
         if (seq < last)
             return TABLE_STALE;
     }
-    return TABLE_HIT;
+    if (!table_read(&t->header->flush, table_salt_field(t->salt, TABLE_FIELD_FLUSH), &last))
+        return TABLE_VOID;
+    return seq < last ? TABLE_STALE : TABLE_HIT;
 }
 
 static bool live(const struct table *t)

@@ -17,7 +17,8 @@
  *    its position. A record names its capsule by unit. What no longer fits the dictionary stands in the
  *    record itself, behind the value (TABLE_INLINE), under the record's checksum.
  *  - cells: for each scope two cells (count-min) hold the seq of its last invalidation; the summary
- *    holds a bit per cell, so that a scope never invalidated costs no cell access.
+ *    holds a bit per cell, so that a scope not invalidated for long costs no cell access. Bits of old cells
+ *    are cleared only after the flush word was raised to where no older record counts.
  *    A scope is known by 32 bits of SipHash-2-4-64 of its text (scope.h) under the table's sipkey; its
  *    cells are id & (2^n - 1) and (id * 0x9E3779B1 mod 2^32) >> (32 - n).
  *  - control words carry 48 bits of value and 16 of check, salted by generation and position, never 0:
@@ -25,7 +26,7 @@
  *
  * A reader believes nothing it did not check on its private copy. Every failure is a miss.
  * Order of a lookup (rule: the lease before everything): load the lease word; then slots, record,
- * window, checksum, flush and cells; then CLOCK_BOOTTIME; it is a hit only if that is before the lease
+ * window, checksum, cells, and after them flush; then CLOCK_BOOTTIME; it is a hit only if that is before the lease
  * loaded first, and by no more than TABLE_LEASE_MAX_MS. A record with TABLE_SELF (a file's digest keyed by
  * its stat identity) is true whatever lease, flush and scopes say, and skips them.
  *

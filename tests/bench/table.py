@@ -49,5 +49,6 @@ def measure(bench):
                   facts=[f"p99 {bench.spread(each(10_000, 'hit, uniform', 1))} ns; identification of the key included"])
     zipf = Figure("lookup, 1,000,000 entries, Zipf 0.99, mean", each(1_000_000, "hit, Zipf 0.99", 2), ("<=", 350), "ns",
                   facts=[f"{what}: p50 {bench.spread(each(1_000_000, what, 0))} ns" for what in
-                         ("hit, Zipf 0.99", "hit, uniform", "miss", "prefetched, uniform")])
+                         ("hit, Zipf 0.99", "hit, uniform", "miss", "prefetched, uniform", "cells marked, Zipf 0.99",
+                          "cells cleaned, Zipf 0.99")])
     return [warm, zipf, memory(bench.rounds(ENTRIES, QUICK_ENTRIES))]

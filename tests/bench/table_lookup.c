@@ -235,6 +235,39 @@ static void measure_prefetched(const char *name, const struct table *t, uint32_t
     free(order);
 }
 
+/* So many scopes of other pages that every cell is marked. */
+static void mark_cells(struct writer *w)
+{
+    char text[KEY_TEXT];
+
+    for (uint32_t n = 0; n < 10000000; n++) {
+        const struct span scope = span_of(text, (size_t)snprintf(text, sizeof text, "Uother.example.com/%u", n));
+        writer_invalidate(w, &scope, 1);
+    }
+}
+
+/* Lookups when invalidations have marked every cell, and when the marks were taken away. */
+static void after_invalidations(uint32_t entries)
+{
+    struct writer *w = create(bytes_for(entries));
+    mark_cells(w);
+    struct table *t = fill(w, entries);
+    char name[64];
+
+#define NAMED(what) (snprintf(name, sizeof name, "%u entries, " what, entries), name)
+    measure(NAMED("cells marked, uniform"), t, uniform(entries, 0, 1), TABLE_HIT);
+    measure(NAMED("cells marked, Zipf 0.99"), t, zipf(entries, 0.99, 2), TABLE_HIT);
+    const uint64_t start = now_ns();
+    writer_clean(w, writer_seq(w));
+    printf("all cells cleaned in %.1f ms\n", (double)(now_ns() - start) / 1e6);
+    renew(w);
+    measure(NAMED("cells cleaned, uniform"), t, uniform(entries, 0, 1), TABLE_HIT);
+    measure(NAMED("cells cleaned, Zipf 0.99"), t, zipf(entries, 0.99, 2), TABLE_HIT);
+#undef NAMED
+    table_unmap(t);
+    writer_retire(w);
+}
+
 static void latency(uint32_t entries)
 {
     struct writer *w = create(bytes_for(entries));
@@ -286,6 +319,7 @@ int main(int argc, char **argv)
 
     latency(10000);
     latency(1000000);
+    after_invalidations(1000000);
     if (entries)
         memory(entries);
     return 0;

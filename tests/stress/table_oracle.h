@@ -191,6 +191,12 @@ static inline uint64_t oracle_next(struct oracle *o, uint32_t key)
     return version;
 }
 
+/* Takes the marks of all but the newest invalidations: what is still older may be lost, never revived. */
+static inline void oracle_clean(struct writer *w)
+{
+    writer_clean(w, writer_seq(w) > 64 ? writer_seq(w) - 64 : 0);
+}
+
 /* One random change. */
 static inline void oracle_change(struct oracle *o, struct writer *w, uint64_t random)
 {
@@ -199,6 +205,8 @@ static inline void oracle_change(struct oracle *o, struct writer *w, uint64_t ra
 
     if (what < 2)
         oracle_flush(o, w, version);
+    else if (what < 4)
+        oracle_clean(w);
     else if (what < 256)
         oracle_invalidate(o, w, what & 1, key, version);
     else if (what < 2500)

@@ -4,11 +4,12 @@
  *
  *   table_step [seconds, or "all"] [seed] [stride]
  *
- * Writer stepped, for so many seconds: after every instruction of puts, removals, invalidations and
- * evictions the table is read as it would be found had the writer been killed there.
+ * Writer stepped, for so many seconds: after every instruction of puts, removals, invalidations,
+ * cleaning and evictions the table is read as it would be found had the writer been killed there.
  * Reader stepped: for every stride-th instruction of a lookup (1: every one), the lookup is stopped
  * there, the writer acts, and the lookup goes on. What the writer does: lets the ring come round over the record;
- * replaces it; invalidates it and then renews a lease that had lapsed (no hit may come of that).
+ * replaces it; invalidates it and then renews a lease that had lapsed; cleans the cells of an invalidation that
+ * was before the lookup (no hit may come of either).
  */
 #include <sched.h>
 #include <signal.h>
@@ -133,6 +134,7 @@ static void stepped_change(struct writer *w, uint64_t random)
 {
     struct oracle *o = &shared->oracle;
     const uint32_t key = (uint32_t)(random >> 40) % ORACLE_KEYS, what = (uint32_t)random & 15;
+    const bool cleaned = (random >> 4 & 63) == 0; /* a long pass: not often */
     const uint64_t version = oracle_next(o, key);
     struct oracle_put p;
     const struct span scope = oracle_scope(p.text[0], 1, key);
@@ -149,6 +151,8 @@ static void stepped_change(struct writer *w, uint64_t random)
         writer_remove(w, p.put.key);
     else
         writer_invalidate(w, &scope, 1);
+    if (cleaned)
+        oracle_clean(w);
     leave();
     if (what > 1)
         oracle_forbid_older(o, key, version);
@@ -247,6 +251,13 @@ static void replace(struct writer *w, uint32_t key, uint64_t *random)
     oracle_put(&shared->oracle, w, key, oracle_next(&shared->oracle, key));
 }
 
+/* The mark of an invalidation from before the lookup goes away under it. */
+static void clean(struct writer *w, uint32_t key, uint64_t *random)
+{
+    (void)key, (void)random;
+    writer_clean(w, writer_seq(w));
+}
+
 /* The lease had lapsed before the lookup began; the world has changed since. */
 static void invalidate_and_renew(struct writer *w, uint32_t key, uint64_t *random)
 {
@@ -255,10 +266,22 @@ static void invalidate_and_renew(struct writer *w, uint32_t key, uint64_t *rando
     renew(w);
 }
 
+/* Before a lookup: what was put is outdated from then on. */
+static void lapse(struct writer *w, uint32_t key)
+{
+    writer_lease(w, table_now_ms());
+    oracle_forbid_older(&shared->oracle, key, atomic_load(&shared->oracle.at_least[key]) + 1);
+}
+
+static void invalidate(struct writer *w, uint32_t key)
+{
+    oracle_invalidate(&shared->oracle, w, 1, key, oracle_next(&shared->oracle, key));
+}
+
 struct scenario {
     const char *name;
+    void (*before)(struct writer *w, uint32_t key); /* or NULL */
     void (*act)(struct writer *w, uint32_t key, uint64_t *random);
-    bool lapsed; /* before the lookup, and what was put is outdated from then on */
 };
 
 /* A key that is not in the table yet; one that obeys lease and scopes. */
@@ -275,12 +298,11 @@ static uint32_t fresh_key(struct writer *w, uint64_t *random)
 static bool interrupt_at(pid_t pid, struct writer *w, const struct scenario *s, unsigned n, uint64_t *random)
 {
     const uint32_t key = fresh_key(w, random);
-    uint64_t at_least;
 
     oracle_put(&shared->oracle, w, key, oracle_next(&shared->oracle, key));
-    if (s->lapsed)
-        writer_lease(w, table_now_ms());
-    at_least = atomic_load(&shared->oracle.at_least[key]) + (s->lapsed ? 1 : 0);
+    if (s->before)
+        s->before(w, key);
+    const uint64_t at_least = atomic_load(&shared->oracle.at_least[key]);
     atomic_store(&shared->key, key);
     /* The tracee stands at an entry made with the key before: one round to take up this one. */
     bool alive = run_to_entry(pid), within = true;
@@ -325,9 +347,10 @@ static void share_a_processor(void)
 int main(int argc, char **argv)
 {
     static const struct scenario scenarios[] = {
-        {"the ring comes round", come_round, false},
-        {"the record is replaced", replace, false},
-        {"invalidated, lease renewed", invalidate_and_renew, true},
+        {"the ring comes round", NULL, come_round},
+        {"the record is replaced", NULL, replace},
+        {"invalidated, lease renewed", lapse, invalidate_and_renew},
+        {"invalidated, cells cleaned", invalidate, clean},
     };
     const bool all = argc > 1 && strcmp(argv[1], "all") == 0; /* the writer for two minutes, every stop of the reader */
     const unsigned seconds = all ? 120 : argc > 1 ? (unsigned)atoi(argv[1]) : 4;

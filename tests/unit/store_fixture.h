@@ -31,7 +31,7 @@ struct node {
 
 static char prefix[] = "etag", socket_path[] = "/tmp/unused.sock", node_name[] = "test";
 
-static inline int setup(void **state)
+static inline int setup_with(void **state, uint64_t horizon_ms)
 {
     struct node *n = calloc(1, sizeof *n);
     const char *why = "";
@@ -40,7 +40,7 @@ static inline int setup(void **state)
                             .node = node_name,
                             .key_prefix = prefix,
                             .lease_ms = 2000,
-                            .horizon_ms = 172800000,
+                            .horizon_ms = horizon_ms,
                             .log_max = 1000,
                             .tag_ttl_ms = 86400000,
                             .table_bytes = 4 << 20};
@@ -53,6 +53,11 @@ static inline int setup(void **state)
         fail_msg("%s", why);
     *state = n;
     return 0;
+}
+
+static inline int setup(void **state)
+{
+    return setup_with(state, 172800000);
 }
 
 static inline int teardown(void **state)

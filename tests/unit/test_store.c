@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "etagd/clock.h"
 #include "tests/unit/store_fixture.h"
 
 struct texts {
@@ -353,6 +354,36 @@ static void files_do_not_depend_on_lease_or_log(void **state)
     assert_true(copy.entry.kind == ENTRY_FILE && span_eq(copy.entry.tag, span_of((const char *)digest, 32)));
 }
 
+static int setup_short_horizon(void **state)
+{
+    return setup_with(state, 100);
+}
+
+static uint64_t cells_marked(struct node *n)
+{
+    struct writer_stats stats;
+
+    writer_stats(store_writer(n->store), &stats);
+    return stats.cells_marked;
+}
+
+/* Once nothing that was learned before them can be alive: by the second turn of half a horizon. */
+static void old_invalidations_cost_nothing(void **state)
+{
+    struct node *n = *state;
+    const uint64_t start = clock_mono_ms(), patience = 10000;
+
+    invalidate(n, "tag", "product-42");
+    assert_int_not_equal(cells_marked(n), 0);
+    while (cells_marked(n) && clock_mono_ms() - start < patience)
+        event_base_loop(n->base, EVLOOP_ONCE);
+    assert_int_equal(cells_marked(n), 0);
+    assert_in_range(clock_mono_ms() - start, 50, patience);
+    learn(n);
+    invalidate(n, "tag", "product-42");
+    assert_int_equal(look(n, PLAIN "#" VARIANT), TABLE_STALE);
+}
+
 #define WITH_NODE(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -373,6 +404,7 @@ int main(void)
         WITH_NODE(the_log_can_be_read),
         WITH_NODE(people_are_told),
         WITH_NODE(files_do_not_depend_on_lease_or_log),
+        cmocka_unit_test_setup_teardown(old_invalidations_cost_nothing, setup_short_horizon, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

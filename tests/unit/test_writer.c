@@ -225,6 +225,80 @@ static void a_capsule_that_fits_nowhere_is_refused(void **state)
     assert_int_equal(stats.records, 0);
 }
 
+/* ---- cleaning ---- */
+
+static uint64_t cells_marked(const struct writer *w)
+{
+    struct writer_stats stats;
+
+    writer_stats(w, &stats);
+    return stats.cells_marked;
+}
+
+/* What is cleaned away no longer counts, and nothing that it voided comes back. */
+static void cleaning_brings_nothing_back(void **state)
+{
+    struct writer *w = *state;
+    const struct table *t = writer_table(w);
+    const struct span old = SPAN_LITERAL("Told"), newer = SPAN_LITERAL("Tnew");
+
+    PUT(w, "voided", 1, .scope = "Told");
+    PUT(w, "older", 2, .scope = "Tother");
+    PUT(w, "F", 3, .flags = TABLE_SELF);
+    const struct table_snapshot before = table_snapshot(t);
+    const uint64_t seq = writer_invalidate(w, &old, 1);
+    PUT(w, "same", 4, .scope = "Told");
+    PUT(w, "voided later", 5, .scope = "Tnew");
+    writer_invalidate(w, &newer, 1);
+    assert_int_equal(cells_marked(w), 4);
+
+    writer_clean(w, seq);
+    assert_int_equal(cells_marked(w), 2); /* those of the newer invalidation */
+    assert_int_equal(result_of(t, "voided"), TABLE_STALE);
+    assert_int_equal(result_of(t, "older"), TABLE_STALE); /* the price, due only while records are older */
+    assert_int_equal(result_of(t, "voided later"), TABLE_STALE);
+    assert_number(t, span_str("same"), 4);
+    assert_number(t, span_str("F"), 3);
+    assert_int_equal(put_at(w, span_str("late"), 6, before.seq, (struct put_options){.scope = "Told"}), WRITER_STALE);
+    assert_int_equal(PUT(w, "voided", 7, .scope = "Told"), WRITER_OK);
+    assert_number(t, span_str("voided"), 7);
+    writer_invalidate(w, &old, 1); /* a cleaned cell is marked as any other */
+    assert_int_equal(cells_marked(w), 4);
+    assert_int_equal(result_of(t, "voided"), TABLE_STALE);
+    assert_int_equal(result_of(t, "same"), TABLE_STALE);
+
+    writer_clean(w, writer_seq(w) + 1); /* a seq nobody handed out */
+    assert_int_equal(cells_marked(w), 4);
+    writer_clean(w, writer_seq(w));
+    assert_int_equal(cells_marked(w), 0);
+    assert_int_equal(result_of(t, "voided"), TABLE_STALE);
+    const uint64_t flushed = writer_invalidate(w, NULL, 0);
+    PUT(w, "a", 8);
+    writer_clean(w, seq); /* older than a flush: that stands */
+    assert_int_equal(put_at(w, span_str("b"), 9, flushed - 1, (struct put_options){0}), WRITER_STALE);
+    assert_number(t, span_str("a"), 8);
+}
+
+/* More scopes than there are cells: every bit, and then none. */
+static void cleaning_takes_every_bit(void **state)
+{
+    struct writer *w = *state;
+    const uint64_t cells = UINT64_C(1) << 17; /* of a table of 4 MiB */
+    char text[64];
+
+    for (unsigned i = 0; i < 4 * cells; i++) {
+        const struct span scope = numbered(text, "U", i);
+        writer_invalidate(w, &scope, 1);
+    }
+    assert_in_range(cells_marked(w), cells * 99 / 100, cells);
+    writer_clean(w, writer_seq(w) - 1);
+    assert_int_equal(cells_marked(w), 2);
+    writer_clean(w, writer_seq(w));
+    assert_int_equal(cells_marked(w), 0);
+    PUT(w, "a", 1, .scope = "U1");
+    assert_number(writer_table(w), span_str("a"), 1);
+}
+
 /* ---- eviction ---- */
 
 /* Many times what the table holds: whatever is still found is right, and the count agrees. */
@@ -351,6 +425,8 @@ int main(void)
         WITH_WRITER(eviction_keeps_the_books),
         WITH_WRITER(a_full_index_keeps_the_books),
         WITH_WRITER(a_table_of_favourites_still_takes_records),
+        WITH_WRITER(cleaning_brings_nothing_back),
+        WITH_WRITER(cleaning_takes_every_bit),
         WITH_TINY_DICTIONARY(inline_capsules_are_whole),
         WITH_TINY_DICTIONARY(a_capsule_that_fits_nowhere_is_refused),
         cmocka_unit_test(sizes_are_kept_to),
