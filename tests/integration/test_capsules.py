@@ -57,12 +57,13 @@ def test_other_nodes_get_them_from_redis(redis, new_etagd):
 
 @pytest.mark.parametrize("known", [False, True])
 def test_what_fits_nowhere_is_not_stored(new_etagd, known):
-    """A long tag and a long capsule are more than a record: a miss, and no older tag in its place."""
+    """A long tag and a long capsule are more than a record: a miss, and no older record in its place."""
     etagd = new_etagd(config=SMALL).start()
     node, at = fill_dictionary(etagd)
+    tag = '"' + "t" * 398 + '"'
     if known:
-        assert node.put(URL, '"old"', at) == "OK" and node.look(URL) == 'HIT u "old"'
-    assert node.put(URL, '"' + "t" * 398 + '"', at, capsule="X-Long: " + "x" * 490 + "\n") == "OK"
+        assert node.put(URL, tag, at) == "OK" and node.look(URL) == f"HIT u {tag}"
+    assert node.put(URL, tag, at, capsule="X-Long: " + "x" * 490 + "\n") == "OK"
     assert node.look(URL) == "MISS"
     assert etagd.info("Table")["capsules_full"] == "1"
     assert etagd.info("Store")["refused_too_long"] == "1"
