@@ -321,10 +321,8 @@ int etag_early_write(request_rec *r)
         return DECLINED;
     request_read_conditionals(r, &ctx->saved);
     /* False whatever the current tag is, and not every application would notice. */
-    if (names_nothing(ctx->saved.if_match) || names_nothing(ctx->saved.if_none_match)) {
-        etag_verdict(r, "412", "write");
-        return HTTP_PRECONDITION_FAILED;
-    }
+    if (names_nothing(ctx->saved.if_match) || names_nothing(ctx->saved.if_none_match))
+        return refuse(r, HTTP_PRECONDITION_FAILED, "write");
     if (!names_ours(ctx->saved.if_match) && !names_ours(ctx->saved.if_none_match))
         return DECLINED; /* the application's own tags, or none: its own business */
     enum probe_result current = probe_current(ctx, r);

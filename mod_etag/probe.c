@@ -255,6 +255,17 @@ static bool may_get(request_rec *r, request_rec *sub)
     return rv == OK || (rv == DECLINED && sub->user && ap_run_auth_checker(sub) == OK);
 }
 
+/* httpd gives a subrequest neither port nor protocol, which scripts are told. No proto_num: below 1.1 httpd sends no
+ * interim response, and this one's would pass by every filter. */
+static void be_like_a_request(const request_rec *r, request_rec *sub)
+{
+    sub->parsed_uri.port = request_first(r)->parsed_uri.port;
+    sub->parsed_uri.port_str = request_first(r)->parsed_uri.port_str;
+    sub->protocol = r->protocol;
+    sub->kept_body = NULL;
+    sub->expecting_100 = 0;
+}
+
 /* The URL is the client's, also where the write has been redirected internally. */
 static request_rec *look_up(request_rec *r)
 {
@@ -267,8 +278,7 @@ static request_rec *look_up(request_rec *r)
     r->headers_in = plain_fields(r); /* copied before rules of rewriting and the like look at them */
     request_rec *sub = ap_sub_req_method_uri("GET", url, r, NULL);
     r->headers_in = fields;
-    sub->kept_body = NULL;
-    sub->expecting_100 = 0;
+    be_like_a_request(r, sub);
     ap_filter_t *client = sub->proto_output_filters;
     ap_add_output_filter_handle(sink_handle, NULL, sub, sub->connection);
     if (sub->output_filters == client)

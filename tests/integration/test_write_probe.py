@@ -328,6 +328,19 @@ def test_a_rewritten_page_that_cannot_be_asked_for_directly(scripted):
     assert put(site, "/item", If_Match=tag).status == 204 and sent_to(site) == NEW
 
 
+def test_what_a_script_knows_of_the_request(scripted, etagd):
+    """A page that shows the server's name, port and protocol is the same one for the internal GET."""
+    site = scripted()
+    site.add("p.cgi", "#!/bin/sh\ntest $REQUEST_METHOD = GET || { cat >${0%/*}/received; }\n"
+                      "printf 'Content-Type: text/html\\n\\n'\nenv | sort | grep -E '^(SERVER_|REQUEST_|QUERY_|SCRIPT_|PATH_INFO"
+                      "|HTTP_HOST|REMOTE_ADDR|GATEWAY_)'\n").chmod(0o755)
+    for host in (site.host, f"{site.host}:{site.port}", f"{site.host}:80"):
+        got = site.get("/p.cgi/a%20b?q=1", host=host)
+        assert b"SERVER_PORT=" in got.body and b"SERVER_PROTOCOL=HTTP/1.1" in got.body and got.etag == content_tag(got.body, "text/html")
+        assert site.request("PUT", "/p.cgi/a%20b?q=1", {"If-Match": OLD}, NEW, host=host).status == 412
+        assert site.request("PUT", "/p.cgi/a%20b?q=1", {"If-Match": got.etag}, NEW, host=host).status == 200
+
+
 @pytest.mark.parametrize("module, section, directives, target", [
     ("dir", "DirectoryIndex p.cgi", "", "/"),
     ("dir", "FallbackResource /p.cgi", "", "/missing/item"),
