@@ -196,8 +196,7 @@ static void do_applied(struct dispatch *d, const struct proto_request *q, int *f
 
 /* --- ETAG: telling --- */
 
-/* A counted list of words at *at; false when the count is wrong. */
-static bool take_list(const struct proto_request *q, size_t *at, const struct span **list, size_t *n)
+bool dispatch_list(const struct proto_request *q, size_t *at, const struct span **list, size_t *n)
 {
     uint64_t count;
 
@@ -214,8 +213,8 @@ static bool read_put(const struct proto_request *q, struct store_put *put)
     size_t at = 10;
 
     return dispatch_number(q->argv[2], &put->generation) && dispatch_number(q->argv[3], &put->seq) &&
-           dispatch_number(q->argv[7], &put->ttl_ms) && take_list(q, &at, &put->tags, &put->ntags) &&
-           take_list(q, &at, &put->groups, &put->ngroups) && at == q->argc;
+           dispatch_number(q->argv[7], &put->ttl_ms) && dispatch_list(q, &at, &put->tags, &put->ntags) &&
+           dispatch_list(q, &at, &put->groups, &put->ngroups) && at == q->argc;
 }
 
 static void do_put(struct dispatch *d, const struct proto_request *q, int *fd, struct reply *r)
@@ -348,6 +347,7 @@ static const struct command commands[] = {
     {"ETAG", "FETCH", 3, 3, do_fetch, "key"},
     {"ETAG", "PUT", 12, 0, do_put,
      "generation seq key variant names ttl-ms value capsule ntags tag... ngroups group..."},
+    {"ETAG", "NAME", 9, 0, dispatch_name, "generation seq key kind proposal ntags tag... ngroups group..."},
     {"ETAG", "FILE", 4, 4, do_file, "identity digest"},
     {"ETAG", "HASH", 3, 3, do_hash, "identity"},
     {"ETAG", "INVALIDATE", 4, 0, do_invalidate, "op arg [op arg...]"},

@@ -12,6 +12,11 @@ void dispatch_xlen(struct dispatch *d, const struct proto_request *q, int *fd, s
 void dispatch_xrange(struct dispatch *d, const struct proto_request *q, int *fd, struct reply *r);
 void dispatch_xrevrange(struct dispatch *d, const struct proto_request *q, int *fd, struct reply *r);
 
+void dispatch_name(struct dispatch *d, const struct proto_request *q, int *fd, struct reply *r);
+
+/* A counted list of words at *at, which moves behind it; false when the count is wrong. */
+bool dispatch_list(const struct proto_request *q, size_t *at, const struct span **list, size_t *n);
+
 /* An argument in decimal. */
 bool dispatch_number(struct span text, uint64_t *out);
 

@@ -44,17 +44,27 @@ static void put_encoded(struct out *o, struct span s)
     }
 }
 
-static bool is_base(enum entry_kind kind)
+/* Bytes of a tag that is written in base64url, 0: it is a text. */
+static size_t binary_size(enum entry_kind kind)
 {
-    return kind == ENTRY_DIGEST || kind == ENTRY_VERSION || kind == ENTRY_GENERATION;
+    switch (kind) {
+    case ENTRY_DIGEST:
+    case ENTRY_VERSION:
+    case ENTRY_GENERATION:
+        return DIGEST_BASE_SIZE;
+    case ENTRY_MODIFIED:
+        return ENTRY_MODIFIED_SIZE;
+    default:
+        return 0;
+    }
 }
 
 static void put_tag(struct out *o, const struct entry *e)
 {
     put_char(o, (char)e->kind);
     put_char(o, ':');
-    if (is_base(e->kind)) {
-        char text[32];
+    if (binary_size(e->kind)) {
+        char text[64];
         size_t n = digest_base64url((const uint8_t *)e->tag.p, e->tag.n, text);
 
         put_bytes(o, text, n);
@@ -67,10 +77,10 @@ size_t entry_text_write(char *buf, size_t size, const struct entry_text *t)
 {
     struct out o = {buf, 0, size, false};
     char id[LOG_ID_TEXT], number[32];
+    size_t binary = binary_size(t->entry.kind);
 
-    if ((!is_base(t->entry.kind) && t->entry.kind != ENTRY_UPSTREAM && t->entry.kind != ENTRY_NAMES) ||
-        (is_base(t->entry.kind) && t->entry.tag.n != DIGEST_BASE_SIZE) || t->ntags > ENTRY_TEXT_NAMES ||
-        t->ngroups > ENTRY_TEXT_NAMES)
+    if ((!binary && t->entry.kind != ENTRY_UPSTREAM && t->entry.kind != ENTRY_NAMES) ||
+        (binary && t->entry.tag.n != binary) || t->ntags > ENTRY_TEXT_NAMES || t->ngroups > ENTRY_TEXT_NAMES)
         return 0;
     put_bytes(&o, "1 ", 2);
     put_bytes(&o, t->epoch.p, t->epoch.n);
@@ -157,13 +167,13 @@ static int base64url_value(char c)
     return c == '-' ? 62 : c == '_' ? 63 : -1;
 }
 
-/* 22 characters are 132 bits: the last four must be zero, so that every base has one text. */
-static bool decode_base(struct span word, struct out *storage, struct span *out)
+/* The bits behind the last whole byte must be zero, so that the bytes have one text. */
+static bool decode_binary(struct span word, size_t n, struct out *storage, struct span *out)
 {
     size_t start = storage->used;
     unsigned bits = 0, held = 0;
 
-    if (word.n != 22)
+    if (word.n != (n * 4 + 2) / 3)
         return false;
     for (size_t i = 0; i < word.n; i++) {
         int v = base64url_value(word.p[i]);
@@ -178,7 +188,7 @@ static bool decode_base(struct span word, struct out *storage, struct span *out)
         }
     }
     *out = span_of(storage->p + start, storage->used - start);
-    return !storage->full && (bits & 15) == 0;
+    return !storage->full && (bits & ((1u << held) - 1)) == 0;
 }
 
 static bool read_tag(struct span word, struct out *storage, struct entry *e)
@@ -187,8 +197,8 @@ static bool read_tag(struct span word, struct out *storage, struct entry *e)
         return false;
     e->kind = (enum entry_kind)word.p[0];
     word = span_of(word.p + 2, word.n - 2);
-    if (is_base(e->kind))
-        return decode_base(word, storage, &e->tag);
+    if (binary_size(e->kind))
+        return decode_binary(word, binary_size(e->kind), storage, &e->tag);
     return (e->kind == ENTRY_UPSTREAM || e->kind == ENTRY_NAMES) && decode(word, storage, &e->tag) &&
            e->tag.n <= ENTRY_TAG_MAX;
 }

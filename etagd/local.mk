@@ -14,6 +14,7 @@ etagd_libetag_la_SOURCES = \
 	etagd/lib/key.c etagd/lib/key.h \
 	etagd/lib/scope.c etagd/lib/scope.h \
 	etagd/lib/entry.c etagd/lib/entry.h \
+	etagd/lib/name.c etagd/lib/name.h \
 	etagd/lib/file_identity.c etagd/lib/file_identity.h \
 	etagd/lib/siphash.h etagd/lib/table_word.h \
 	etagd/lib/table.c etagd/lib/table.h \
@@ -42,14 +43,16 @@ etagd_libetagd_la_SOURCES = \
 	etagd/effect.c etagd/effect.h \
 	etagd/positions.c etagd/positions.h \
 	etagd/entry_text.c etagd/entry_text.h \
+	etagd/name_judge.c etagd/name_judge.h \
 	etagd/embedded.c etagd/embedded.h \
 	etagd/unsent.c etagd/unsent.h \
 	etagd/fetch.c etagd/fetch.h \
-	etagd/shared.c etagd/shared.h etagd/shared_state.h etagd/shared_log.c \
-	etagd/store.c etagd/store.h etagd/store_state.h etagd/store_put.c etagd/store_conflict.c etagd/store_info.c \
+	etagd/shared.c etagd/shared.h etagd/shared_state.h etagd/shared_log.c etagd/shared_name.c \
+	etagd/store.c etagd/store.h etagd/store_state.h etagd/store_put.c etagd/store_conflict.c etagd/store_name.c \
+	etagd/store_info.c \
 	etagd/hasher.c etagd/hasher.h \
 	etagd/resp.c etagd/resp.h \
-	etagd/dispatch.c etagd/dispatch.h etagd/dispatch_command.h etagd/dispatch_log.c etagd/info.c \
+	etagd/dispatch.c etagd/dispatch.h etagd/dispatch_command.h etagd/dispatch_log.c etagd/dispatch_name.c etagd/info.c \
 	etagd/listener.c etagd/listener.h \
 	etagd/connection.c etagd/connection.h \
 	etagd/server.c etagd/server.h \
@@ -65,7 +68,7 @@ etagd_etagd_CFLAGS = $(ETAG_CFLAGS)
 etagd_etagd_LDADD = etagd/libetagd.la
 
 # The Lua scripts, each a file of its own, as C strings: lua_renew, lua_put, ...
-ETAG_LUA = $(top_srcdir)/etagd/lua/ids.lua $(top_srcdir)/etagd/lua/renew.lua $(top_srcdir)/etagd/lua/put.lua $(top_srcdir)/etagd/lua/names.lua
+ETAG_LUA = $(top_srcdir)/etagd/lua/ids.lua $(top_srcdir)/etagd/lua/renew.lua $(top_srcdir)/etagd/lua/put.lua $(top_srcdir)/etagd/lua/names.lua $(top_srcdir)/etagd/lua/name.lua
 EXTRA_DIST += $(ETAG_LUA) etagd/lua/embed.awk
 BUILT_SOURCES += etagd/lua.h
 CLEANFILES += etagd/lua.h

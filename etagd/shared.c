@@ -33,9 +33,10 @@ static void load_scripts(struct shared *s)
     s->script_ms = now;
     script_load(&s->put, s->data);
     script_load(&s->names, s->data);
+    script_load(&s->name, s->data);
 }
 
-static bool is_answer(struct shared *s, const struct redis_reply *reply)
+bool shared_is_answer(struct shared *s, const struct redis_reply *reply)
 {
     if (redis_is_fault(reply, "NOSCRIPT"))
         load_scripts(s);
@@ -76,8 +77,7 @@ static void announce_conflict(struct shared *s, struct span key, bool stands)
         shared_forget_url(s, key);
 }
 
-/* The key in Redis; 0: too long. */
-static size_t entry_key(const struct shared *s, struct span key, char *out, size_t size)
+size_t shared_entry_key(const struct shared *s, struct span key, char *out, size_t size)
 {
     int n = snprintf(out, size, "%s:e:%.*s", s->conf->key_prefix, (int)key.n, key.p);
 
@@ -96,7 +96,7 @@ static struct span word(struct span value, int n)
     return span_of(value.p, (size_t)(space - value.p));
 }
 
-static bool has_room(struct shared *s)
+bool shared_has_room(struct shared *s)
 {
     if (redis_is_up(s->data) && redis_in_flight(s->data) < PUTS_MAX)
         return true;
@@ -112,7 +112,7 @@ static bool send_put(struct put_call *call, struct span since)
     struct shared *s = call->shared;
     struct span value = span_of(call->bytes + call->nkey, call->nvalue);
     char name[KEY_SIZE + 128], ttl[24];
-    size_t n = entry_key(s, span_of(call->bytes, call->nkey), name, sizeof name);
+    size_t n = shared_entry_key(s, span_of(call->bytes, call->nkey), name, sizeof name);
 
     snprintf(ttl, sizeof ttl, "%" PRIu64, call->ttl_ms);
     struct span args[] = {span_of(name, n), value,         word(value, 1), word(value, 2),
@@ -151,7 +151,7 @@ static void on_put(void *arg, const struct redis_reply *reply)
 {
     struct put_call *call = arg;
     struct shared *s = call->shared;
-    bool answered = is_answer(s, reply), on = false;
+    bool answered = shared_is_answer(s, reply), on = false;
     long long what = answered ? redis_number(redis_at(reply, 0)) : PUT_NEWER;
 
     s->stats.puts += answered;
@@ -201,7 +201,7 @@ void shared_put(struct shared *s, struct span key, struct entry_text *text, stru
     char id[ENTRY_TEXT_CAPSULE + 1], since[LOG_ID_TEXT];
     struct put_call *call;
 
-    if (!has_room(s))
+    if (!shared_has_room(s))
         return;
     log_id_format(marks_since, since);
     call = share_capsule(s, text, capsule, id) ? put_call(s, key, text, ttl_ms) : NULL;
@@ -216,7 +216,7 @@ void shared_put_conflict(struct shared *s, struct span key, struct entry_text *t
     struct put_call *call;
 
     text->capsule = span_of(NULL, 0);
-    call = has_room(s) ? put_call(s, key, text, ttl_ms) : NULL;
+    call = shared_has_room(s) ? put_call(s, key, text, ttl_ms) : NULL;
     if (call) {
         call->conflict = true;
         call->announce = announce;
@@ -242,7 +242,7 @@ static void on_names(void *arg, const struct redis_reply *reply)
     struct shared *s = call->shared;
     struct entry_text *text;
 
-    if (is_answer(s, reply) && (text = malloc(sizeof *text))) {
+    if (shared_is_answer(s, reply) && (text = malloc(sizeof *text))) {
         if (entry_text_read(redis_text(reply), text))
             s->events.entry(s->events.log.arg, span_of(call->key, call->n), text, span_of(NULL, 0), call->ttl_ms);
         free(text);
@@ -254,8 +254,8 @@ void shared_names(struct shared *s, struct span key, struct log_id as_of, struct
                   uint64_t ttl_ms)
 {
     char name[KEY_SIZE + 128], position[LOG_ID_TEXT], since[LOG_ID_TEXT], ttl[24];
-    size_t n = entry_key(s, key, name, sizeof name);
-    struct names_call *call = has_room(s) && n ? malloc(sizeof *call + key.n) : NULL;
+    size_t n = shared_entry_key(s, key, name, sizeof name);
+    struct names_call *call = shared_has_room(s) && n ? malloc(sizeof *call + key.n) : NULL;
 
     if (!call)
         return;
@@ -393,7 +393,8 @@ struct shared *shared_new(struct event_base *base, const struct conf *conf, stru
     s->retry_timer = event_new(base, -1, 0, on_retry_timer, s);
     s->marker_timer = event_new(base, -1, 0, on_marker_timer, s);
     if (!s->unsent || !s->follower || !s->fetches || !s->retry_timer || !s->marker_timer ||
-        !script_init(&s->put, lua_put) || !script_init(&s->names, lua_names) || !make_connection(s, base, &url))
+        !script_init(&s->put, lua_put) || !script_init(&s->names, lua_names) || !script_init(&s->name, lua_name) ||
+        !make_connection(s, base, &url))
         goto fail;
     shared_log_recover(s);
     return s;

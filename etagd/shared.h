@@ -63,6 +63,20 @@ void shared_forget_url(struct shared *s, struct span key);
 void shared_names(struct shared *s, struct span key, struct log_id as_of, struct span names, struct log_id valid_since,
                   uint64_t ttl_ms);
 
+/* A name: what lies in the store after shared_name. */
+struct shared_name {
+    struct span value; /* the text, empty: none */
+    uint64_t ttl_ms;   /* left; 0: none */
+    uint64_t now_ms;   /* the server's clock */
+    bool mine;         /* it is what the caller stored */
+};
+
+/* Puts an entry in the place of exactly the value that was judged (empty: of none); text NULL: only looks. The
+ * text's epoch is filled in here. done is called once, later, with NULL when nothing was learned. False: it
+ * could not be sent, done is not called. */
+bool shared_name(struct shared *s, struct span key, struct span judged, struct entry_text *text, uint64_t ttl_ms,
+                 void (*done)(void *arg, const struct shared_name *there), void *arg);
+
 /* Asks for a key. done exactly once, perhaps at once, unless shared_forget came first. */
 void shared_fetch(struct shared *s, struct span key, void (*done)(void *arg, bool known), void *arg);
 void shared_forget(struct shared *s, void *arg);

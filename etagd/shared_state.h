@@ -19,7 +19,7 @@ struct shared {
     struct follower *follower;
     struct redis *data;
     struct fetches *fetches;
-    struct script put, names;
+    struct script put, names, name;
     char log_key[160], hosts_key[160];
     bool entered; /* an epoch was known before */
     bool moving; /* the connection is being made anew on purpose */
@@ -49,5 +49,14 @@ void shared_log_retry(struct shared *s);
 
 /* What a former etagd may have kept back goes first. */
 void shared_log_recover(struct shared *s);
+
+/* Whether a script was carried out. If not it has been seen to. */
+bool shared_is_answer(struct shared *s, const struct redis_reply *reply);
+
+/* Whether entries may be sent now; counted when not. */
+bool shared_has_room(struct shared *s);
+
+/* The key in Redis; 0: too long. */
+size_t shared_entry_key(const struct shared *s, struct span key, char *out, size_t size);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include "etagd/clock.h"
 #include "etagd/fields.h"
+#include "etagd/lib/digest.h"
 #include "etagd/log.h"
 #include "etagd/redis_url.h"
 #include "etagd/store_state.h"
@@ -66,7 +67,8 @@ static void on_settled(evutil_socket_t fd, short what, void *arg)
     s->settle_until_ms = 0;
 }
 
-/* The table, in one step. Returns its seq. */
+/* The table, in one step. Returns its seq: one of its own for every record, so that a response that is begun
+ * after one is known to be. */
 static uint64_t apply(struct store *s)
 {
     const struct effect *e = &s->effect;
@@ -76,9 +78,7 @@ static uint64_t apply(struct store *s)
         return writer_invalidate(s->writer, NULL, 0);
     if (e->nscopes)
         return writer_invalidate(s->writer, e->scopes, e->nscopes);
-    if (e->conflict.n) /* what begins afterwards is told from what began before */
-        return writer_invalidate(s->writer, &none, 1);
-    return writer_seq(s->writer);
+    return writer_invalidate(s->writer, &none, 1);
 }
 
 static void mark(struct store *s, struct log_id id)
@@ -253,7 +253,8 @@ struct store *store_new(struct event_base *base, const struct conf *conf, const 
     s->hosts = hosts_new();
     s->settle_timer = event_new(base, -1, 0, on_settled, s);
     s->clean_timer = periodic(base, store_longest_ms(s), on_clean_timer, s);
-    if (!s->positions || !s->hosts || !s->settle_timer || !s->clean_timer)
+    s->digest = digest_new();
+    if (!s->positions || !s->hosts || !s->settle_timer || !s->clean_timer || !s->digest)
         goto fail;
     s->writer = writer_create(&size, why);
     if (!s->writer)
@@ -282,6 +283,7 @@ void store_free(struct store *s)
     positions_free(s->positions);
     hosts_free(s->hosts);
     effect_free(&s->effect);
+    digest_free(s->digest);
     free(s);
 }
 
@@ -335,21 +337,27 @@ static const char *check_fields(const struct span *fields, size_t n)
     return "nothing to invalidate: by, why, note, epoch and x-* are remarks";
 }
 
+void store_append(struct store *s, const struct span *fields, size_t n, char id[LOG_ID_TEXT])
+{
+    memcpy(id, "local", sizeof "local");
+    if (s->embedded)
+        append_embedded(s, fields, n, id);
+    else
+        append_shared(s, fields, n);
+}
+
 void store_invalidate(struct store *s, const struct span *fields, size_t nfields,
                       void (*done)(void *arg, const char *id, const char *error), void *arg)
 {
     const char *error = check_fields(fields, nfields);
-    char id[LOG_ID_TEXT] = "local";
+    char id[LOG_ID_TEXT];
 
     if (error) {
         done(arg, NULL, error);
         return;
     }
     s->counts.invalidations++;
-    if (s->embedded)
-        append_embedded(s, fields, nfields, id);
-    else
-        append_shared(s, fields, nfields);
+    store_append(s, fields, nfields, id);
     done(arg, id, NULL);
 }
 

@@ -48,6 +48,20 @@ void store_free(struct store *s);
  * call. STORE_BAD: *why. */
 enum store_result store_put(struct store *s, const struct store_put *put, struct span *names, const char **why);
 
+struct store_name {
+    uint64_t generation, seq;
+    struct span key;
+    char kind; /* NAME_GENERATION, NAME_MODIFIED (etagd/lib/name.h) */
+    struct span proposal; /* proto.h */
+    const struct span *tags, *groups;
+    size_t ntags, ngroups;
+};
+
+/* Asks for a name. done is called exactly once, perhaps at once, unless store_forget(arg) came first: name.p is
+ * NULL when this response may carry none; error: the question was malformed. */
+void store_name(struct store *s, const struct store_name *ask,
+                void (*done)(void *arg, struct span name, const char *error), void *arg);
+
 /* Publishes a file's content digest under its identity (self-validating record). */
 bool store_put_file(struct store *s, struct span identity, const uint8_t digest[32]);
 

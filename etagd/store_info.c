@@ -69,6 +69,10 @@ static void store_section(const struct store *s, struct section to)
     number(&to, "fetch_table_hits", c->fetch_hits);
     number(&to, "fetch_inserted", c->inserted);
     number(&to, "conflicts", c->conflicts);
+    number(&to, "name_asks", c->name_asks);
+    number(&to, "name_table_hits", c->name_table_hits);
+    number(&to, "name_gives", c->name_gives);
+    number(&to, "name_makes", c->name_makes);
     number(&to, "invalidations_here", c->invalidations);
     if (!s->shared)
         return;
@@ -199,6 +203,8 @@ static const char *kind_name(enum entry_kind kind)
         return "names";
     case ENTRY_FILE:
         return "file";
+    case ENTRY_MODIFIED:
+        return "modified";
     }
     return "unknown";
 }
@@ -215,7 +221,8 @@ static void describe_tag(const struct description *to, const struct entry *e)
         to->line(to->arg, "tag", e->tag);
         return;
     case ENTRY_FILE:
-        digest_base64url((const uint8_t *)e->tag.p, e->tag.n, opaque);
+    case ENTRY_MODIFIED:
+        digest_base64url((const uint8_t *)e->tag.p, DIGEST_SIZE, opaque);
         break;
     default:
         digest_opaque((char)e->kind, (const uint8_t *)e->tag.p, opaque);

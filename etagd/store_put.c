@@ -5,7 +5,7 @@
 #include "etagd/clock.h"
 #include "etagd/store_state.h"
 
-#include "etagd/lib/key.h"
+#include "etagd/lib/name.h"
 
 static void add_text(struct scope_list *list, char letter, struct span rest)
 {
@@ -94,7 +94,7 @@ static bool is_learnable(enum entry_kind kind)
     return kind == ENTRY_DIGEST || kind == ENTRY_VERSION || kind == ENTRY_GENERATION || kind == ENTRY_UPSTREAM;
 }
 
-static bool is_clean_key(struct span key)
+bool store_clean_key(struct span key)
 {
     for (size_t i = 0; i < key.n; i++)
         if (key.p[i] <= ' ' || key.p[i] > '~')
@@ -105,10 +105,12 @@ static bool is_clean_key(struct span key)
 /* What no well-behaved client sends. NULL: sound. */
 static const char *fault_of(const struct store *s, const struct store_put *put, struct entry *entry)
 {
-    if (!is_clean_key(put->key) || memchr(put->key.p, '#', put->key.n))
+    if (!store_clean_key(put->key) || memchr(put->key.p, '#', put->key.n))
         return "the key is not canonical";
-    if (!is_clean_key(put->variant) || memchr(put->variant.p, '#', put->variant.n))
+    if (!store_clean_key(put->variant) || memchr(put->variant.p, '#', put->variant.n))
         return "the variant is empty or not clean";
+    if (name_is_variant(put->variant))
+        return "names are asked for by ETAG NAME";
     if (put->key.n + 1 + put->variant.n >= KEY_SIZE)
         return "key and variant are too long";
     if (!entry_text_names_valid(put->names) || put->names.n > ENTRY_TAG_MAX)
@@ -124,34 +126,33 @@ static const char *fault_of(const struct store *s, const struct store_put *put, 
     return NULL;
 }
 
-static bool refuse(struct store *s, enum refusal why)
+bool store_refuse(struct store *s, enum refusal why)
 {
     s->counts.refused[why]++;
     return false;
 }
 
-/* Whether the snapshot still means something; its place in the log. */
-static bool place(struct store *s, const struct store_put *put, struct log_id *as_of)
+bool store_place(struct store *s, uint64_t generation, uint64_t seq, struct log_id *as_of)
 {
-    if (put->generation != writer_generation(s->writer))
-        return refuse(s, REFUSED_GENERATION);
+    if (generation != writer_generation(s->writer))
+        return store_refuse(s, REFUSED_GENERATION);
     if (!store_has_lease(s))
-        return refuse(s, REFUSED_LEASE);
-    if (!positions_as_of(s->positions, put->seq, as_of))
-        return refuse(s, REFUSED_OLD);
-    if (clock_boot_ms() < s->settle_until_ms || put->seq < s->settle_seq)
-        return refuse(s, REFUSED_SETTLE);
+        return store_refuse(s, REFUSED_LEASE);
+    if (!positions_as_of(s->positions, seq, as_of))
+        return store_refuse(s, REFUSED_OLD);
+    if (clock_boot_ms() < s->settle_until_ms || seq < s->settle_seq)
+        return store_refuse(s, REFUSED_SETTLE);
     return true;
 }
 
-static enum writer_result insert(struct store *s, const struct writer_put *put)
+enum writer_result store_insert(struct store *s, const struct writer_put *put)
 {
     enum writer_result result = writer_put(s->writer, put);
 
     if (result == WRITER_STALE)
-        refuse(s, REFUSED_COVERED);
+        store_refuse(s, REFUSED_COVERED);
     else if (result == WRITER_TOO_LONG)
-        refuse(s, REFUSED_LONG);
+        store_refuse(s, REFUSED_LONG);
     return result;
 }
 
@@ -183,8 +184,8 @@ static bool insert_names(struct store *s, struct span key, uint64_t seq, struct 
     };
 
     if (put.value.n == 0)
-        return refuse(s, REFUSED_LONG);
-    if (insert(s, &put) != WRITER_OK)
+        return store_refuse(s, REFUSED_LONG);
+    if (store_insert(s, &put) != WRITER_OK)
         return false;
     s->counts.names_puts++;
     return true;
@@ -240,7 +241,7 @@ static void share(struct store *s, struct span key, const struct store_put *put,
         store_conflict_share(s, key, t, conflict == CONFLICT_NEW, ttl_ms);
 }
 
-static struct span join(char text[KEY_SIZE], struct span key, struct span variant)
+struct span store_join(char text[KEY_SIZE], struct span key, struct span variant)
 {
     memcpy(text, key.p, key.n);
     text[key.n] = '#';
@@ -263,13 +264,13 @@ static enum store_result learn(struct store *s, const struct store_put *put, con
     struct scope_list scopes;
     char key[KEY_SIZE];
     uint8_t mark[ENTRY_SIZE];
-    struct writer_put w = {.key = join(key, put->key, put->variant), .seq = put->seq, .value = put->value};
+    struct writer_put w = {.key = store_join(key, put->key, put->variant), .seq = put->seq, .value = put->value};
     enum conflict conflict = store_conflict(s, w.key, entry);
 
     if (ttl_ms > store_longest_ms(s))
         ttl_ms = store_longest_ms(s);
     if (!store_scopes(s, &scopes, put->key, entry->flags, put->tags, put->ntags, put->groups, put->ngroups)) {
-        refuse(s, REFUSED_LONG);
+        store_refuse(s, REFUSED_LONG);
         store_conflict_unmarked(s, w.key, conflict);
         return STORE_OK; /* not stored: the next request asks the handler again */
     }
@@ -281,7 +282,7 @@ static enum store_result learn(struct store *s, const struct store_put *put, con
         w.value = as_mark(mark, entry);
         w.capsule = span_of(NULL, 0);
     }
-    switch (conflict == CONFLICT_KNOWN ? WRITER_OK : insert(s, &w)) {
+    switch (conflict == CONFLICT_KNOWN ? WRITER_OK : store_insert(s, &w)) {
     case WRITER_OK:
         break;
     case WRITER_STALE:
@@ -314,12 +315,12 @@ enum store_result store_put(struct store *s, const struct store_put *put, struct
         s->counts.refused_bad++;
         return STORE_BAD;
     }
-    if (!place(s, put, &as_of))
+    if (!store_place(s, put->generation, put->seq, &as_of))
         return STORE_STALE;
     names_known = known_names(s, put->key, &copy, &known);
     if (names_known) {
         if (!entry_text_names_union(known, put->names, s->names, sizeof s->names, &n)) {
-            refuse(s, REFUSED_LONG);
+            store_refuse(s, REFUSED_LONG);
             return STORE_OK;
         }
         *names = span_of(s->names, n);
@@ -342,7 +343,7 @@ bool store_put_file(struct store *s, struct span identity, const uint8_t digest[
         .value = span_of((const char *)value, entry_encode(value, sizeof value, &entry)),
     };
 
-    if (identity.n == 0 || put.value.n == 0 || insert(s, &put) != WRITER_OK)
+    if (identity.n == 0 || put.value.n == 0 || store_insert(s, &put) != WRITER_OK)
         return false;
     s->counts.files++;
     return true;
@@ -379,7 +380,7 @@ static bool take_names(struct store *s, struct span key, struct span names, uint
 
     if (known_names(s, key, &copy, &known)) {
         if (!entry_text_names_union(known, names, both, sizeof both, &n))
-            return refuse(s, REFUSED_LONG);
+            return store_refuse(s, REFUSED_LONG);
         names = span_of(both, n);
     }
     return insert_names(s, key, writer_seq(s->writer), names, ttl_ms, scopes);
@@ -391,17 +392,20 @@ bool store_take_entry(void *arg, struct span key, const struct entry_text *text,
     struct scope_list scopes;
     uint8_t value[ENTRY_SIZE];
     struct writer_put put = {.key = key, .seq = writer_seq(s->writer), .capsule = capsule};
-    bool is_variant = memchr(key.p, '#', key.n) != NULL;
+    const char *hash = memchr(key.p, '#', key.n);
+    bool is_variant = hash != NULL;
     enum refusal doubt;
 
     if (ttl_ms > store_longest_ms(s))
         ttl_ms = store_longest_ms(s);
-    if (ttl_ms < 1000 || is_variant == (text->entry.kind == ENTRY_NAMES) || !is_clean_capsule(capsule) ||
+    if (ttl_ms < 1000 || is_variant == (text->entry.kind == ENTRY_NAMES) || text->entry.kind == ENTRY_MODIFIED ||
+        (hash && name_is_variant(span_of(hash + 1, (size_t)(key.p + key.n - hash - 1)))) ||
+        !is_clean_capsule(capsule) ||
         !store_scopes(s, &scopes, key, text->entry.flags, text->tags, text->ntags, text->groups, text->ngroups))
-        return refuse(s, REFUSED_FORM);
+        return store_refuse(s, REFUSED_FORM);
     doubt = store_doubt(s, key, text, &scopes);
     if (doubt != REFUSALS)
-        return refuse(s, doubt);
+        return store_refuse(s, doubt);
     if (!is_variant)
         return take_names(s, key, text->entry.tag, ttl_ms, &scopes);
     if (store_conflict(s, key, &text->entry) != CONFLICT_NONE) {
@@ -411,11 +415,11 @@ bool store_take_entry(void *arg, struct span key, const struct entry_text *text,
     }
     put.value = span_of((const char *)value, entry_encode(value, sizeof value, &text->entry));
     if (put.value.n == 0)
-        return refuse(s, REFUSED_FORM);
+        return store_refuse(s, REFUSED_FORM);
     put.ttl_s = (uint32_t)(ttl_ms / 1000);
     put.scopes = scopes.at;
     put.nscopes = scopes.n;
-    if (insert(s, &put) != WRITER_OK)
+    if (store_insert(s, &put) != WRITER_OK)
         return false;
     s->counts.inserted++;
     return !(text->entry.flags & ENTRY_CONFLICT);
@@ -439,7 +443,7 @@ void store_fetch(struct store *s, struct span key, void (*done)(void *arg, bool 
     if (result == TABLE_HIT || result == TABLE_CONFLICT) {
         s->counts.fetch_hits++;
         done(arg, result == TABLE_HIT);
-    } else if (s->embedded || !is_clean_key(key) || key.n >= KEY_SIZE || !store_has_lease(s)) {
+    } else if (s->embedded || !store_clean_key(key) || key.n >= KEY_SIZE || !store_has_lease(s)) {
         done(arg, false);
     } else {
         shared_fetch(s->shared, key, done, arg);
@@ -450,4 +454,5 @@ void store_forget(struct store *s, void *arg)
 {
     if (s->shared)
         shared_forget(s->shared, arg);
+    store_forget_names(s, arg);
 }

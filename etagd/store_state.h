@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The store's inside, shared by store.c, store_put.c and store_info.c only. */
+/* The store's inside, shared by store.c and its parts store_*.c only. */
 #ifndef ETAGD_STORE_STATE_H
 #define ETAGD_STORE_STATE_H
 
@@ -7,11 +7,13 @@
 #include "etagd/effect.h"
 #include "etagd/embedded.h"
 #include "etagd/entry_text.h"
+#include "etagd/lib/key.h"
 #include "etagd/positions.h"
 #include "etagd/shared.h"
 #include "etagd/store.h"
 
 struct event;
+struct name_call;
 
 /* Why a put or a fetched entry was refused; store_info names them. */
 enum refusal {
@@ -31,6 +33,17 @@ struct store_counts {
     uint64_t puts, names_puts, files, refused[REFUSALS], refused_bad, names_asked;
     uint64_t fetches, fetch_hits, inserted, unshared, conflicts;
     uint64_t invalidations, records, widened;
+    uint64_t name_asks, name_table_hits, name_gives, name_makes;
+};
+
+/* The scopes of a record, in storage of their own. */
+struct scope_list {
+    const struct hosts *hosts;
+    struct span at[SCOPE_MAX];
+    size_t n, used;
+    bool full;
+    bool any_query; /* ENTRY_ANY_QUERY */
+    char text[SCOPE_MAX * 512];
 };
 
 struct store {
@@ -59,25 +72,42 @@ struct store {
     uint64_t warned_ms; /* last line about operations that were widened */
     char last_operation[200];
     struct store_counts counts;
+
+    struct scope_list name_scopes; /* scratch: large */
+    struct name_call *naming; /* on their way to the store and back */
+    size_t nnaming;
+    struct digest *digest;
+    uint64_t name_ms; /* the latest clock that a name was judged by */
     char names[ENTRY_TAG_MAX]; /* what store_put hands out */
     struct entry_text text; /* scratch: large */
     char url[400]; /* of Redis, for people */
-};
-
-/* The scopes of a record, in storage of their own. */
-struct scope_list {
-    const struct hosts *hosts;
-    struct span at[SCOPE_MAX];
-    size_t n, used;
-    bool full;
-    bool any_query; /* ENTRY_ANY_QUERY */
-    char text[SCOPE_MAX * 512];
 };
 
 /* With names of hosts resolved as they are known now. False when the key has no scopes or they do not fit: it
  * must not be stored. */
 bool store_scopes(const struct store *s, struct scope_list *list, struct span key, unsigned flags,
                   const struct span *tags, size_t ntags, const struct span *groups, size_t ngroups);
+
+/* Counts a refusal; false. */
+bool store_refuse(struct store *s, enum refusal why);
+
+/* Whether a snapshot still means something; its place in the log. */
+bool store_place(struct store *s, uint64_t generation, uint64_t seq, struct log_id *as_of);
+
+/* Visible characters, at least one. */
+bool store_clean_key(struct span key);
+
+/* key#variant in text. */
+struct span store_join(char text[KEY_SIZE], struct span key, struct span variant);
+
+/* writer_put, refusals counted. */
+enum writer_result store_insert(struct store *s, const struct writer_put *put);
+
+/* An invalidation by this node: over on it when this returns. id: the log's, or "local". */
+void store_append(struct store *s, const struct span *fields, size_t n, char id[LOG_ID_TEXT]);
+
+/* store_forget's part for names. */
+void store_forget_names(struct store *s, const void *arg);
 
 bool store_has_lease(const struct store *s);
 

@@ -14,6 +14,7 @@ check_PROGRAMS += \
 	tests/unit/test_scope \
 	tests/unit/test_scope_cover \
 	tests/unit/test_entry \
+	tests/unit/test_name \
 	tests/unit/test_file_identity \
 	tests/unit/test_table \
 	tests/unit/test_writer \
@@ -47,6 +48,8 @@ tests_unit_test_scope_cover_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_scope_cover_LDADD = $(TEST_LDADD)
 tests_unit_test_entry_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_entry_LDADD = $(TEST_LDADD)
+tests_unit_test_name_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_name_LDADD = $(TEST_LDADD)
 tests_unit_test_file_identity_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_file_identity_LDADD = $(TEST_LDADD)
 tests_unit_test_table_CFLAGS = $(TEST_CFLAGS)

@@ -15,6 +15,8 @@ static int fixed_length(unsigned kind)
         return DIGEST_BASE_SIZE;
     case ENTRY_FILE:
         return DIGEST_SIZE;
+    case ENTRY_MODIFIED:
+        return ENTRY_MODIFIED_SIZE;
     case ENTRY_UPSTREAM:
     case ENTRY_NAMES:
         return 0;
@@ -32,15 +34,40 @@ static bool is_valid(unsigned kind, unsigned flags, size_t length)
         return false;
     if (kind == ENTRY_UPSTREAM && length < 2)
         return false; /* not even two quotes */
-    if ((flags & ENTRY_CONFLICT) && (kind == ENTRY_NAMES || kind == ENTRY_FILE))
+    if ((flags & ENTRY_CONFLICT) && (kind == ENTRY_NAMES || kind == ENTRY_FILE || kind == ENTRY_MODIFIED))
         return false;
     return (flags & ~(ENTRY_WEAK | ENTRY_ANY_QUERY | ENTRY_CONFLICT)) == 0;
+}
+
+static void put_i64(uint8_t *to, int64_t value)
+{
+    for (unsigned i = 0; i < 8; i++)
+        to[i] = (uint8_t)((uint64_t)value >> (8 * i));
+}
+
+static int64_t get_i64(const uint8_t *from)
+{
+    uint64_t value = 0;
+
+    for (unsigned i = 0; i < 8; i++)
+        value |= (uint64_t)from[i] << (8 * i);
+    return (int64_t)value;
+}
+
+void entry_modified_tag(uint8_t tag[ENTRY_MODIFIED_SIZE], const uint8_t *content, int64_t since)
+{
+    memcpy(tag, content, DIGEST_SIZE);
+    put_i64(tag + DIGEST_SIZE, since);
+}
+
+int64_t entry_modified_since(const struct entry *e)
+{
+    return get_i64((const uint8_t *)e->tag.p + DIGEST_SIZE);
 }
 
 size_t entry_encode(uint8_t *buf, size_t size, const struct entry *e)
 {
     size_t n = e->tag.n;
-    uint64_t when = (uint64_t)e->last_modified;
 
     if (!is_valid((unsigned)e->kind, e->flags, n) || size < HEAD + n)
         return 0;
@@ -48,8 +75,7 @@ size_t entry_encode(uint8_t *buf, size_t size, const struct entry *e)
     buf[1] = (uint8_t)e->flags;
     buf[2] = (uint8_t)(n & 0xff);
     buf[3] = (uint8_t)(n >> 8);
-    for (unsigned i = 0; i < 8; i++)
-        buf[4 + i] = (uint8_t)(when >> (8 * i));
+    put_i64(buf + 4, e->last_modified);
     if (n)
         memcpy(buf + HEAD, e->tag.p, n);
     return HEAD + n;
@@ -58,7 +84,6 @@ size_t entry_encode(uint8_t *buf, size_t size, const struct entry *e)
 bool entry_decode(struct span bytes, struct entry *out)
 {
     const uint8_t *b = (const uint8_t *)bytes.p;
-    uint64_t when = 0;
     size_t n;
 
     if (bytes.n < HEAD)
@@ -66,11 +91,9 @@ bool entry_decode(struct span bytes, struct entry *out)
     n = (size_t)b[2] | (size_t)b[3] << 8;
     if (bytes.n - HEAD != n || !is_valid(b[0], b[1], n))
         return false;
-    for (unsigned i = 0; i < 8; i++)
-        when |= (uint64_t)b[4 + i] << (8 * i);
     out->kind = (enum entry_kind)b[0];
     out->flags = b[1];
-    out->last_modified = (int64_t)when;
+    out->last_modified = get_i64(b + 4);
     out->tag = span_of(bytes.p + HEAD, n);
     return true;
 }

@@ -23,14 +23,18 @@ enum entry_kind {
     ENTRY_UPSTREAM = 'u',   /* tag: the origin's whole entity-tag as text, W/ and quotes included */
     ENTRY_NAMES = 'N',      /* tag: the names that select the variant (Vary and ETagVary), lower case,
                                sorted, joined by ","; may be empty. Stands at the key without variant */
-    ENTRY_FILE = 'F'        /* tag: 32-byte content digest; key is a file identity; self-validating */
+    ENTRY_FILE = 'F',       /* tag: 32-byte content digest; key is a file identity; self-validating */
+    ENTRY_MODIFIED = 'M'    /* tag: 32-byte content digest, then i64 since (little-endian): last_modified is the
+                               date that the cluster gives this content, since when it has been known. Under a
+                               key#m (name.h) */
 };
 
 #define ENTRY_WEAK 1u      /* flags: the tag is weak */
 #define ENTRY_ANY_QUERY 2u /* the key stands for several queries (ETagIgnoreQuery): invalidating any of them counts */
 #define ENTRY_CONFLICT 4u  /* not to be answered with: this tag and another one were current at the same time. Set by
-                              etagd, never by a publisher; not on names and files */
+                              etagd, never by a publisher; not on names, files and dates */
 #define ENTRY_UNDATED INT64_MIN
+#define ENTRY_MODIFIED_SIZE 40 /* the tag of ENTRY_MODIFIED */
 #define ENTRY_TAG_MAX 400
 #define ENTRY_SIZE (12 + ENTRY_TAG_MAX)
 
@@ -47,6 +51,10 @@ size_t entry_encode(uint8_t *buf, size_t size, const struct entry *e);
 
 /* bytes must outlive *out, which is untouched when false. */
 bool entry_decode(struct span bytes, struct entry *out);
+
+/* The tag of an ENTRY_MODIFIED, and its since, in seconds since 1970. */
+void entry_modified_tag(uint8_t tag[ENTRY_MODIFIED_SIZE], const uint8_t *content, int64_t since);
+int64_t entry_modified_since(const struct entry *e);
 
 /* Header capsule: what a 304 must repeat (RFC 9110 15.4.5), as "name: value\n" lines in the order
  * captured; at most CAPSULE_MAX bytes. A name or value with a control character is refused. */

@@ -22,6 +22,18 @@
  *                                    +OK (kept, or a conflict: entry.h) · +STALE (something covering was invalidated since) ·
  *                                    -NAMES a,b (the union of names that select the variant here;
  *                                    compute the variant with it and put again) · -ERR text
+ *   ETAG NAME generation seq key kind proposal ntags tag... ngroups group...
+ *                                    bulk: the name (name.h) that a response may carry which was begun at this
+ *                                    snapshot and is invalidated by these labels; it was given to the first who
+ *                                    asked and lies in the table afterwards · nil: none may be carried.
+ *                                    kind g: the name of key's current generation, 16 bytes in base64url.
+ *                                    proposal: "flags:life", what a new one gets: flags of an entry (entry.h),
+ *                                    only ENTRY_ANY_QUERY, and a life in ms, 0 the configured default
+ *                                    kind m: "date since", the date of key's present content for the whole
+ *                                    cluster and since when that content has been known, both in seconds since
+ *                                    1970; date "-": none may be given now. proposal: "digest:mtime", of the
+ *                                    content, in hexadecimal, and of its file, in seconds since 1970. No labels:
+ *                                    only its URL voids it, by any query
  *   ETAG FILE identity digest        +OK: publishes a file's 32-byte content digest
  *   ETAG HASH identity               with one descriptor passed: etagd hashes it in the background and
  *                                    publishes: +QUEUED (or waiting already) · +KNOWN (in the table) ·

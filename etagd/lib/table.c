@@ -299,6 +299,12 @@ static enum table_result judge(const struct table *t, uint64_t lease_word, struc
     const bool trusted = !(r->flags & TABLE_SELF);
     const uint8_t *value = (const uint8_t *)out->words + sizeof *r + r->nscopes * 4u;
 
+    if (!entry_decode(span_of((const char *)value, table_value_of(r)), &out->entry))
+        return TABLE_MISS;
+    out->seq = table_seq_of(r);
+    out->expiry_s = r->expiry;
+    out->capsule = r->flags & TABLE_INLINE ? 0 : r->capsule;
+    out->inlined = span_of((const char *)value + table_value_of(r), table_inline_of(r));
     if (trusted) {
         const enum table_result verdict = invalidated(t, out, r);
         if (verdict != TABLE_HIT)
@@ -314,12 +320,6 @@ static enum table_result judge(const struct table *t, uint64_t lease_word, struc
         if (r->expiry != TABLE_NO_EXPIRY && now >= t->birth_ms + (uint64_t)r->expiry * 1000)
             return TABLE_EXPIRED;
     }
-    if (!entry_decode(span_of((const char *)value, table_value_of(r)), &out->entry))
-        return TABLE_MISS;
-    out->seq = table_seq_of(r);
-    out->expiry_s = r->expiry;
-    out->capsule = r->flags & TABLE_INLINE ? 0 : r->capsule;
-    out->inlined = span_of((const char *)value + table_value_of(r), table_inline_of(r));
     return out->entry.flags & ENTRY_CONFLICT ? TABLE_CONFLICT : TABLE_HIT;
 }
 

@@ -153,8 +153,9 @@ struct table_id table_identify(const struct table *t, struct span key);
 void table_prefetch(const struct table *t, struct table_id id);
 void table_prefetch_record(const struct table *t, struct table_id id);
 
-/* No lock, no system call beyond the vDSO clock, bounded work, any thread. *out is defined only for
- * TABLE_HIT and TABLE_CONFLICT. The record's value was decoded with entry_decode. */
+/* No lock, no system call beyond the vDSO clock, bounded work, any thread. *out is defined for TABLE_HIT and
+ * TABLE_CONFLICT, and for TABLE_STALE and TABLE_EXPIRED: what the record said while it was valid. The record's value
+ * was decoded with entry_decode. */
 enum table_result table_lookup(const struct table *t, struct table_id id, struct table_copy *out);
 
 /* Whether the record of a hit belongs to this scope (scope.h): an invalidation of it would void the record. */

@@ -35,6 +35,9 @@ static const struct {
     {ENTRY_DIGEST, 0, 0, 0, false},
     {ENTRY_VERSION, 0, 0, 32, false},
     {ENTRY_GENERATION, 0, 0, 12, false},
+    {ENTRY_MODIFIED, ENTRY_ANY_QUERY, INT64_C(0x0102030405060708), 40, true},
+    {ENTRY_MODIFIED, 0, 0, 32, false},
+    {ENTRY_MODIFIED, 0, 0, 41, false},
     {ENTRY_FILE, 0, 0, 16, false},
     {ENTRY_FILE, 0, 0, 31, false},
     {ENTRY_UPSTREAM, 0, 0, 1, false},
@@ -74,6 +77,22 @@ static void test_round_trip(void **state)
         assert_ptr_equal(back.tag.p, bytes.p + 12);
         exact_free(bytes);
     }
+}
+
+static void test_modified(void **state)
+{
+    static const int64_t moments[] = {0, -1, INT64_MIN, INT64_MAX, INT64_C(0x0102030405060708)};
+    uint8_t tag[ENTRY_MODIFIED_SIZE], digest[32] = {1, 2, 3};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(moments); i++) {
+        struct entry e = {.tag = {(const char *)tag, sizeof tag}};
+
+        entry_modified_tag(tag, digest, moments[i]);
+        assert_true(entry_modified_since(&e) == moments[i]);
+        assert_memory_equal(tag, digest, sizeof digest);
+    }
+    assert_memory_equal(tag + 32, "\x08\x07\x06\x05\x04\x03\x02\x01", 8);
 }
 
 /* The bytes themselves, because two programs and Redis share them. */
@@ -258,6 +277,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_layout),
+        cmocka_unit_test(test_modified),
         cmocka_unit_test(test_small_buffers),
         cmocka_unit_test(test_wrong_lengths),
         cmocka_unit_test(test_too_long_to_decode),

@@ -61,6 +61,7 @@ static void texts_round_trip(void **state)
     (void)state;
     round_trip(text_of(ENTRY_DIGEST, span_of(base, sizeof base)));
     round_trip(text_of(ENTRY_GENERATION, span_of(base, sizeof base)));
+    round_trip(text_of(ENTRY_MODIFIED, SPAN("0123456789abcdefghijklmnopqrstuvwxyz\xff \n%")));
     round_trip(text_of(ENTRY_UPSTREAM, SPAN("W/\"a b%\t\xff\"")));
     t = text_of(ENTRY_NAMES, SPAN(""));
     t->entry.last_modified = ENTRY_UNDATED;
@@ -106,6 +107,9 @@ static void malformed_texts_are_no_entries(void **state)
         "1 e 1-1 d:AAAAAAAAAAAAAAAAAAAAA 0 - -",
         "1 e 1-1 d:AAAAAAAAAAAAAAAAAAAAAB 0 - -", /* bits behind the 128th */
         "1 e 1-1 d:AAAAAAAAAAAAAAAAAAAAA* 0 - -",
+        "1 e 1-1 M:AAAAAAAAAAAAAAAAAAAAAA 0 - -",
+        "1 e 1-1 M:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB 0 - -",
+        "1 e 1-1 d:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA 0 - -",
         "1 e 1-1 N:b,a 0 - -",
         "1 e 1-1 N:a,,b 0 - -",
         "1 e 1-1 N:a,a 0 - -",
