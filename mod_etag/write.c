@@ -12,8 +12,9 @@
 /* Operation and argument for the target, Location, Content-Location, Destination, and each group. */
 #define FIELDS_MAX (8 + 2 * (LABELS_MAX + 1))
 
-/* The target's key without scheme. A Host that the virtual host does not name has no key to learn
- * under, but the write it carries is real: then the site's own name stands in. */
+/* The target's key without scheme. A Host that the virtual host does not name has no key to learn under, nor has a
+ * path with an encoded "..", but the write they carry is real: then the site's own name stands in, and the path as
+ * httpd resolved it. That one is decoded: encoded again, for "?" and "%" would say something else. */
 static bool target(struct etag_request *ctx, request_rec *r, struct key *out)
 {
     const struct etag_server *server = etag_server_of(r->server);
@@ -22,10 +23,13 @@ static bool target(struct etag_request *ctx, request_rec *r, struct key *out)
         .scheme = SPAN_LITERAL("http"),
         .host = span_str(server->base_host ? server->base_host : r->server->server_hostname),
         .port = server->base_host ? server->base_port : 0,
-        .path = span_str(first->parsed_uri.path ? first->parsed_uri.path : "/"),
+        .path = request_target(r).path,
     };
 
-    return request_key(r, ctx->dir, out) || key_build(out, &parts) == KEY_OK;
+    if (request_key(r, ctx->dir, out) || key_build(out, &parts) == KEY_OK)
+        return true;
+    parts.path = span_str(ap_os_escape_path(r->pool, first->parsed_uri.path ? first->parsed_uri.path : "/", 1));
+    return key_build(out, &parts) == KEY_OK;
 }
 
 static struct span authority_of(const struct key *key)
@@ -33,18 +37,28 @@ static struct span authority_of(const struct key *key)
     return span_of(key->text + key->scheme, strcspn(key->text + key->scheme, "/"));
 }
 
-/* A reference's path, resolved against the target's (RFC 3986 5.2). */
-static bool resolve_path(request_rec *r, apr_uri_t *uri)
+/* The key's path, encoded as it was sent. */
+static char *path_of(request_rec *r, const struct key *key)
 {
-    const char *base = request_first(r)->parsed_uri.path, *slash = base ? strrchr(base, '/') : NULL;
+    const char *path = key->text + key->scheme + authority_of(key).n;
+
+    return apr_pstrmemdup(r->pool, path, strcspn(path, "?"));
+}
+
+/* A reference's path, resolved against the target's (RFC 3986 5.2). */
+static bool resolve_path(request_rec *r, const struct key *of, apr_uri_t *uri)
+{
+    char *base;
 
     if (!uri->path || *uri->path != '/') {
-        if (uri->hostinfo || !slash)
+        if (uri->hostinfo)
             return false;
-        uri->path =
-            uri->path && *uri->path
-                ? apr_pstrcat(r->pool, apr_pstrmemdup(r->pool, base, (apr_size_t)(slash - base + 1)), uri->path, NULL)
-                : apr_pstrdup(r->pool, base);
+        base = path_of(r, of);
+        if (uri->path && *uri->path) {
+            strrchr(base, '/')[1] = '\0';
+            uri->path = apr_pstrcat(r->pool, base, uri->path, NULL);
+        } else
+            uri->path = base;
     }
     return ap_normalize_path(uri->path, AP_NORMALIZE_NOT_ABOVE_ROOT);
 }
@@ -57,7 +71,7 @@ static bool same_site(request_rec *r, const struct key *of, const char *value, s
     struct key_parts parts = {.scheme = SPAN_LITERAL("http")};
     struct span authority = authority_of(of);
 
-    if (apr_uri_parse(r->pool, value, &uri) != APR_SUCCESS || !resolve_path(r, &uri))
+    if (apr_uri_parse(r->pool, value, &uri) != APR_SUCCESS || !resolve_path(r, of, &uri))
         return false;
     if (uri.hostinfo && !span_eq_nocase(span_str(uri.hostinfo), authority))
         return false;

@@ -4,6 +4,7 @@ import subprocess
 
 import pytest
 from env import machine
+from env.backend import answer
 
 PAGE = b"<p>labelled</p>\n"
 
@@ -19,7 +20,7 @@ def start(new_httpd, etagd, backend):
 
     def site(directives):
         s = new_httpd(modules=["proxy", "proxy_http", "headers"], etagd=etagd)
-        s.config = f"ETagEngine On\nETagEarly On\n{directives}\nProxyPass / {backend.url}/\n"
+        s.config = f"ETagEngine On\nETagEarly On\nETagTimeout 2s\n{directives}\nProxyPass / {backend.url}/\n"
         return s.start()
 
     return site
@@ -81,6 +82,44 @@ def test_a_write_names_what_else_it_changed(start, backend, header, value, forge
     first = learned(site, backend, "/a/q")
     assert site.request("POST", "/a/w").status == 201
     assert forgotten(site, backend, first.etag, "/a/q") is forgets
+
+
+ODD = pytest.mark.parametrize("folder", ["/a%20b", "/100%25", "/a%3Fb", "/%C3%A9", "/a%3Bb", "/%7Ea"])
+
+
+def answer_everything(backend, location):
+    """Every path, whatever the proxy makes of its spelling."""
+
+    def both(request, send):
+        if request.method == "GET":
+            send(answer(PAGE, [("Content-Type", "text/html")]))
+        else:
+            send(answer(b"", [("Location", location)], 201))
+        return True
+
+    backend.routes = type("Everything", (dict,), {"get": lambda self, path: both})()
+
+
+@ODD
+@pytest.mark.parametrize("reference", ["q", "./x/../q"])
+def test_a_reference_is_resolved_against_the_url_as_it_was_sent(start, backend, folder, reference):
+    """Decoded, "%3F" would be a "?", and "%25" the beginning of an escape that is none."""
+    answer_everything(backend, reference)
+    site = start("")
+    first = learned(site, backend, f"{folder}/q")
+    assert site.request("POST", f"{folder}/w").status == 201
+    assert forgotten(site, backend, first.etag, f"{folder}/q")
+
+
+@ODD
+@pytest.mark.parametrize("detour", ["", "/x/%2e%2e"])
+def test_a_write_under_a_strange_host_or_spelling(start, backend, folder, detour):
+    answer_everything(backend, "http://elsewhere.example/")
+    site = start("")
+    first, other = learned(site, backend, f"{folder}/q"), learned(site, backend, "/other")
+    assert site.request("POST", f"{detour}{folder}/q", host=None if detour else "10.0.0.7").status == 201
+    assert forgotten(site, backend, first.etag, f"{folder}/q")
+    assert not forgotten(site, backend, other.etag, "/other"), "one write is not a reason to forget all"
 
 
 def test_an_if_match_that_cannot_be_judged_gets_the_whole(start, backend):
