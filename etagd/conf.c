@@ -47,7 +47,9 @@ static const struct option options[] = {
     {"HashThreads", NUMBER, AT(hash_threads), "2", 1, 64, "threads that hash large files"},
     {"HashQueue", NUMBER, AT(hash_queue), "256", 1, 4096, "large files that may wait for a thread"},
     {"StateDir", TEXT, AT(state_dir), NULL, 0, 0,
-     "folder of the marker of unsent invalidations; default: the socket's"},
+     "folder of the marker of unsent invalidations and of file digests; default: the socket's"},
+    {"DigestFile", TEXT, AT(digest_file), NULL, 0, 0,
+     "state file of file digests, or none; default: the socket's name and .digests in StateDir"},
     {"LogFile", TEXT, AT(log_file), NULL, 0, 0, "file to log to; unset: standard error"},
     {"LogLevel", TEXT, AT(log_level), "info", 0, 0, "error, warn, info or debug"},
 };

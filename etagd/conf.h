@@ -30,7 +30,8 @@ struct conf {
     unsigned max_clients;  /* MaxClients; default 1024 */
     unsigned hash_threads; /* HashThreads; default 2 */
     uint64_t hash_queue;   /* HashQueue: files waiting; default 256 */
-    char *state_dir;       /* StateDir: marker of unsent invalidations; NULL: beside the socket */
+    char *state_dir;       /* StateDir: marker of unsent invalidations, file digests; NULL: beside the socket */
+    char *digest_file;     /* DigestFile: state file of file digests, "none"; NULL: in state_dir */
     char *log_file;        /* LogFile; NULL: stderr */
     char *log_level;       /* LogLevel: error, warn, info, debug */
 };
@@ -48,6 +49,11 @@ bool conf_set(struct conf *c, const char *name, const char *value, const char *o
 bool conf_check(struct conf *c, struct conf_error *err);
 void conf_print(const struct conf *c, FILE *out); /* every option; secrets are files, so none is shown */
 void conf_free(struct conf *c);
+
+/* Path of a state file named after the socket, in StateDir or beside the socket. False: longer than size. */
+bool conf_state_file(const struct conf *c, const char *suffix, char *out, size_t size);
+/* Path of the state file of file digests. False: none is wanted, or the path is longer than size. */
+bool conf_digest_file(const struct conf *c, char *out, size_t size);
 
 /* Reload: logs the names of options that differ in fresh but need a restart, and takes over those that do
  * not (LogFile, LogLevel). */

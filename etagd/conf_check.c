@@ -72,13 +72,25 @@ static bool check_words(const struct conf *c, struct conf_error *err)
     return true;
 }
 
+static bool check_digest_file(const struct conf *c, struct conf_error *err)
+{
+    char path[4096];
+
+    if (!c->digest_file || strcasecmp(c->digest_file, "none") == 0)
+        return true;
+    if (*c->digest_file != '/')
+        return conf_fail(err, "DigestFile \"%s\": must be an absolute path, or none", c->digest_file);
+    return conf_digest_file(c, path, sizeof path) || conf_fail(err, "DigestFile: the path is too long");
+}
+
 bool conf_check(struct conf *c, struct conf_error *err)
 {
     struct redis_url url;
     enum log_level level;
     const char *why;
 
-    if (!check_socket(c, err) || !check_words(c, err) || !check_accounts(c, err) || !check_password_file(c, err))
+    if (!check_socket(c, err) || !check_words(c, err) || !check_accounts(c, err) || !check_password_file(c, err) ||
+        !check_digest_file(c, err))
         return false;
     if (c->redis && !redis_url_parse(c->redis, &url, &why))
         return conf_fail(err, "Redis \"%s\": %s", c->redis, why);

@@ -202,6 +202,8 @@ static bool start(struct daemon *d, struct conf_error *err)
 
 static void finish(struct daemon *d)
 {
+    if (d->store)
+        store_save_files(d->store);
     server_free(d->server);
     hasher_free(d->dispatch.hasher);
     if (d->store)

@@ -10,17 +10,21 @@
 #include <unistd.h>
 
 #include "etagd/lib/file_identity.h"
+#include "etagd/log.h"
 
 #define PIECE (256u * 1024u)
 
 enum job_state { JOB_WAITING, JOB_RUNNING, JOB_DONE };
+enum job_outcome { JOB_FAILED, JOB_REFUSED, JOB_CHANGED, JOB_GOOD }; /* good: the digest may be kept */
 
 struct job {
     enum job_state state;
-    bool good; /* the digest may be kept */
-    bool changed;
+    enum job_outcome outcome;
+    const char *why; /* refused */
     int fd;
-    struct file_identity identity;
+    char text[FILE_IDENTITY_SIZE]; /* the identity as the client wrote it: the digest is published under it */
+    size_t n;
+    uint64_t size; /* of the file */
     uint8_t digest[DIGEST_SIZE];
     struct job *next;
 };
@@ -48,6 +52,25 @@ static bool stopping(struct hasher *h)
     return stop;
 }
 
+static struct span text_of(const struct job *j)
+{
+    return span_of(j->text, j->n);
+}
+
+/* The descriptor must be what the client says it is. Asking a server that is gone may take forever: that
+ * holds up a thread like this one, never the loop. */
+static bool acceptable(struct job *j, struct file_identity *identity)
+{
+    j->why = "the descriptor is no regular file that can be examined";
+    if (!file_identity_get(identity, j->fd, NULL, NULL))
+        return false;
+    j->why = "the descriptor is not the file of that identity";
+    if (!file_identity_is(identity, text_of(j)))
+        return false;
+    j->why = "the file changed less than two seconds ago";
+    return identity->settled;
+}
+
 /* Reads what the identity says is there: a file that grew or shrank has another identity afterwards. */
 static bool hash_file(struct hasher *h, struct job *j, struct digest *d, char *buf)
 {
@@ -55,7 +78,7 @@ static bool hash_file(struct hasher *h, struct job *j, struct digest *d, char *b
 
     if (!digest_begin(d))
         return false;
-    while ((uint64_t)at < j->identity.size) {
+    while ((uint64_t)at < j->size) {
         ssize_t n = pread(j->fd, buf, PIECE, at);
         if (n < 0 && errno == EINTR)
             continue;
@@ -66,14 +89,17 @@ static bool hash_file(struct hasher *h, struct job *j, struct digest *d, char *b
     return digest_final(d, j->digest);
 }
 
-static void run(struct hasher *h, struct job *j, struct digest *d, char *buf)
+static enum job_outcome run(struct hasher *h, struct job *j, struct digest *d, char *buf)
 {
-    struct file_identity after;
+    struct file_identity before, after;
 
+    if (!acceptable(j, &before))
+        return JOB_REFUSED;
+    j->size = before.size;
     if (!d || !buf || !hash_file(h, j, d, buf))
-        return;
-    j->changed = !file_identity_get(&after, j->fd, NULL) || !file_identity_unchanged(&after, &j->identity);
-    j->good = !j->changed;
+        return JOB_FAILED;
+    return file_identity_get(&after, j->fd, NULL, NULL) && file_identity_unchanged(&after, &before) ? JOB_GOOD
+                                                                                                    : JOB_CHANGED;
 }
 
 static struct job *next_waiting(const struct hasher *h)
@@ -99,7 +125,9 @@ static void *worker(void *arg)
         }
         j->state = JOB_RUNNING;
         pthread_mutex_unlock(&h->lock);
-        run(h, j, d, buf);
+        j->outcome = run(h, j, d, buf);
+        close(j->fd); /* which may take its time as well */
+        j->fd = -1;
         pthread_mutex_lock(&h->lock);
         j->state = JOB_DONE;
         eventfd_write(h->wake_fd, 1);
@@ -127,6 +155,27 @@ static struct job *collect_one(struct hasher *h)
     return j;
 }
 
+static void count_job(struct hasher *h, const struct job *j)
+{
+    switch (j->outcome) {
+    case JOB_GOOD:
+        h->stats.hashed++;
+        h->stats.bytes += j->size;
+        h->done(h->arg, text_of(j), j->digest);
+        break;
+    case JOB_CHANGED:
+        h->stats.changed++;
+        break;
+    case JOB_REFUSED:
+        h->stats.refused++;
+        log_debug("a file is not hashed: %s", j->why);
+        break;
+    case JOB_FAILED:
+        h->stats.failed++;
+        break;
+    }
+}
+
 static void collect(evutil_socket_t fd, short what, void *arg)
 {
     struct hasher *h = arg;
@@ -136,16 +185,7 @@ static void collect(evutil_socket_t fd, short what, void *arg)
     (void)what;
     eventfd_read(fd, &count);
     while ((j = collect_one(h))) {
-        if (j->good) {
-            h->stats.hashed++;
-            h->stats.bytes += j->identity.size;
-            h->done(h->arg, span_of(j->identity.text, j->identity.n), j->digest);
-        } else if (j->changed) {
-            h->stats.changed++;
-        } else {
-            h->stats.failed++;
-        }
-        close(j->fd);
+        count_job(h, j);
         free(j);
     }
 }
@@ -182,7 +222,7 @@ struct hasher *hasher_new(struct event_base *base, unsigned threads, size_t queu
 static bool queued(struct hasher *h, struct span identity)
 {
     for (const struct job *j = h->jobs; j; j = j->next)
-        if (span_eq(span_of(j->identity.text, j->identity.n), identity))
+        if (span_eq(text_of(j), identity))
             return true;
     return false;
 }
@@ -195,7 +235,7 @@ static enum hasher_result enqueue(struct hasher *h, struct job *new, bool *taken
 
     pthread_mutex_lock(&h->lock);
     *taken = false;
-    if (!queued(h, span_of(new->identity.text, new->identity.n))) {
+    if (!queued(h, text_of(new))) {
         if (h->njobs < h->queue) {
             struct job **at = &h->jobs;
             while (*at)
@@ -212,36 +252,25 @@ static enum hasher_result enqueue(struct hasher *h, struct job *new, bool *taken
     return result;
 }
 
-/* The descriptor must be what the client says it is: the digest is published under that identity. */
-static bool acceptable(struct job *j, struct span identity, const char **why)
-{
-    *why = "the descriptor is no regular file that can be examined";
-    if (!file_identity_get(&j->identity, j->fd, NULL))
-        return false;
-    *why = "the descriptor is not the file of that identity";
-    if (!span_eq(span_of(j->identity.text, j->identity.n), identity))
-        return false;
-    *why = "the file changed less than two seconds ago";
-    return j->identity.settled;
-}
-
 enum hasher_result hasher_add(struct hasher *h, struct span identity, int fd, const char **why)
 {
     struct job *j = calloc(1, sizeof *j);
+    bool taken = false;
+    enum hasher_result result = HASHER_REFUSED;
 
     *why = "out of memory";
-    if (j)
+    if (j && identity.n && identity.n <= sizeof j->text) {
         j->fd = fd;
-    if (!j || !acceptable(j, identity, why)) {
-        h->stats.refused++;
-        free(j);
-        close(fd);
-        return HASHER_REFUSED;
+        memcpy(j->text, identity.p, identity.n);
+        j->n = identity.n;
+        result = enqueue(h, j, &taken);
+    } else if (j) {
+        *why = "that is no identity of a file";
     }
-    bool taken;
-    enum hasher_result result = enqueue(h, j, &taken);
     if (result == HASHER_BUSY)
         h->stats.busy++;
+    else if (result == HASHER_REFUSED)
+        h->stats.refused++;
     if (!taken) {
         close(fd);
         free(j);
@@ -268,7 +297,8 @@ void hasher_free(struct hasher *h)
     while (h->jobs) {
         struct job *j = h->jobs;
         h->jobs = j->next;
-        close(j->fd);
+        if (j->fd >= 0)
+            close(j->fd);
         free(j);
     }
     if (h->wake)

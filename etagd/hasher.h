@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Hashes large files away from httpd's workers: descriptors that clients pass are read by a few threads
- * and the digests come back to the event loop. The queue is bounded and single-flight by identity.
+ * and the digests come back to the event loop. The threads also examine what was passed: statx on a file
+ * of a server that is gone may never return. The queue is bounded and single-flight by identity.
  * Everything but the threads themselves belongs to the event loop's thread.
  */
 #ifndef ETAGD_HASHER_H
@@ -15,11 +16,12 @@ struct hasher;
 enum hasher_result {
     HASHER_QUEUED, /* or in the queue already */
     HASHER_BUSY,   /* the queue is full: ask again with a later request */
-    HASHER_REFUSED /* no regular file, or not the file of that identity, or changed too lately; *why says */
+    HASHER_REFUSED /* *why says */
 };
 
 struct hasher_stats {
-    uint64_t hashed, bytes, changed, failed, refused, busy;
+    uint64_t hashed, bytes, changed, failed, busy;
+    uint64_t refused; /* no regular file, or not the file of that identity, or changed too lately */
     uint64_t waiting;
 };
 
@@ -27,7 +29,7 @@ struct hasher_stats {
 struct hasher *hasher_new(struct event_base *base, unsigned threads, size_t queue,
                           void (*done)(void *arg, struct span identity, const uint8_t digest[DIGEST_SIZE]), void *arg);
 
-/* Takes over fd whatever the result. */
+/* Whether fd is the file of that identity shows later: a refusal is counted then. Takes over fd whatever the result. */
 enum hasher_result hasher_add(struct hasher *h, struct span identity, int fd, const char **why);
 
 void hasher_stats(const struct hasher *h, struct hasher_stats *out);

@@ -16,6 +16,8 @@ etagd_libetag_la_SOURCES = \
 	etagd/lib/entry.c etagd/lib/entry.h \
 	etagd/lib/name.c etagd/lib/name.h \
 	etagd/lib/file_identity.c etagd/lib/file_identity.h \
+	etagd/lib/file_mount.c etagd/lib/file_mount.h \
+	etagd/lib/flight.c etagd/lib/flight.h \
 	etagd/lib/siphash.h etagd/lib/table_word.h \
 	etagd/lib/table.c etagd/lib/table.h \
 	etagd/lib/proto.c etagd/lib/proto.h \
@@ -26,7 +28,7 @@ etagd_libetag_la_LIBADD = $(HIREDIS_LIBS) $(CRYPTO_LIBS)
 
 etagd_libetagd_la_SOURCES = \
 	etagd/accounts.c etagd/accounts.h \
-	etagd/conf.c etagd/conf.h etagd/conf_check.c etagd/conf_private.h \
+	etagd/conf.c etagd/conf.h etagd/conf_check.c etagd/conf_path.c etagd/conf_private.h \
 	etagd/log.c etagd/log.h \
 	etagd/notify.c etagd/notify.h \
 	etagd/clock.h \
@@ -46,6 +48,8 @@ etagd_libetagd_la_SOURCES = \
 	etagd/name_judge.c etagd/name_judge.h \
 	etagd/embedded.c etagd/embedded.h \
 	etagd/unsent.c etagd/unsent.h \
+	etagd/digest_file.c etagd/digest_file.h \
+	etagd/digests.c etagd/digests.h \
 	etagd/fetch.c etagd/fetch.h \
 	etagd/shared.c etagd/shared.h etagd/shared_state.h etagd/shared_log.c etagd/shared_name.c \
 	etagd/store.c etagd/store.h etagd/store_state.h etagd/store_put.c etagd/store_conflict.c etagd/store_name.c \

@@ -339,15 +339,9 @@ void shared_entered(struct shared *s)
 
 static struct unsent *make_unsent(const struct conf *conf)
 {
-    const char *name = strrchr(conf->socket, '/');
     char path[4096];
 
-    name = name ? name + 1 : conf->socket;
-    if (conf->state_dir)
-        snprintf(path, sizeof path, "%s/%s.unsent", conf->state_dir, name);
-    else
-        snprintf(path, sizeof path, "%s.unsent", conf->socket);
-    return unsent_new(UNSENT_MAX, path);
+    return conf_state_file(conf, ".unsent", path, sizeof path) ? unsent_new(UNSENT_MAX, path) : NULL;
 }
 
 static bool make_connection(struct shared *s, struct event_base *base, const struct redis_url *url)

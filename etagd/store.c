@@ -240,6 +240,30 @@ static bool start_shared(struct store *s, struct event_base *base, const char **
     return s->shared != NULL;
 }
 
+static void restore_file(void *arg, struct span identity, const uint8_t *digest)
+{
+    store_insert_file(arg, identity, digest);
+}
+
+/* Files are true whatever Redis says: they are in the table before anybody can have it. */
+static bool restore_files(struct store *s, struct event_base *base)
+{
+    char path[4096];
+
+    if (!conf_digest_file(s->conf, path, sizeof path))
+        return true;
+    s->digests = digests_new(base, path, DIGESTS_SAVE_EVERY_MS);
+    if (!s->digests)
+        return false;
+    digests_each(s->digests, restore_file, s);
+    return true;
+}
+
+void store_save_files(struct store *s)
+{
+    digests_save(s->digests);
+}
+
 struct store *store_new(struct event_base *base, const struct conf *conf, const char **why)
 {
     struct writer_size size = {.bytes = conf->table_bytes};
@@ -260,6 +284,8 @@ struct store *store_new(struct event_base *base, const struct conf *conf, const 
     if (!s->writer)
         goto fail;
     s->birth_ms = clock_boot_ms();
+    if (!restore_files(s, base))
+        goto fail;
     if (conf->redis ? start_shared(s, base, why) : start_embedded(s, base, why))
         return s;
 fail:
@@ -279,6 +305,7 @@ void store_free(struct store *s)
         event_free(s->settle_timer);
     if (s->clean_timer)
         event_free(s->clean_timer);
+    digests_free(s->digests);
     writer_leave(s->writer);
     positions_free(s->positions);
     hosts_free(s->hosts);

@@ -62,8 +62,12 @@ struct store_name {
 void store_name(struct store *s, const struct store_name *ask,
                 void (*done)(void *arg, struct span name, const char *error), void *arg);
 
-/* Publishes a file's content digest under its identity (self-validating record). */
+/* Publishes a file's content digest under its identity (self-validating record), and keeps it for the next
+ * start (DigestFile). */
 bool store_put_file(struct store *s, struct span identity, const uint8_t digest[32]);
+/* Writes what is kept for the next start: once nothing comes in any more, and before another daemon may
+ * have the socket. */
+void store_save_files(struct store *s);
 
 /* done(arg, known) is called exactly once, perhaps before the call returns, unless store_forget(arg)
  * came first. */
@@ -95,7 +99,7 @@ size_t store_log_length(const struct store *s);
 void store_log_range(const struct store *s, bool reverse, size_t limit,
                      void (*row)(void *arg, const char *id, const struct span *fields, size_t n), void *arg);
 
-/* "# Store", "# Table", "# Log", "# Lease" sections of INFO as name, value pairs. */
+/* "# Store", "# Table", "# Digests", "# Log", "# Lease" sections of INFO as name, value pairs. */
 void store_info(struct store *s, void (*line)(void *arg, const char *section, const char *name, const char *value),
                 void *arg);
 

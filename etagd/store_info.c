@@ -119,6 +119,23 @@ static void table_section(const struct store *s, struct section to)
     number(&to, "capsules_full", t.capsules_full);
 }
 
+static void digests_section(const struct store *s, struct section to)
+{
+    struct digests_stats d = {.start = "none wanted"};
+
+    to.name = "Digests";
+    if (s->digests)
+        digests_stats(s->digests, &d);
+    text(&to, "digest_file", s->digests ? digests_path(s->digests) : "none");
+    text(&to, "digest_file_at_start", d.start);
+    number(&to, "digests_kept", d.kept);
+    number(&to, "digests_restored", d.restored);
+    number(&to, "digests_dropped", d.dropped);
+    number(&to, "digest_file_saves", d.saves);
+    number(&to, "digest_file_failures", d.save_failures);
+    number(&to, "digest_file_bytes", d.file_bytes);
+}
+
 static void log_section(const struct store *s, struct section to)
 {
     to.name = "Log";
@@ -163,6 +180,7 @@ void store_info(struct store *s, void (*line)(void *arg, const char *section, co
 
     store_section(s, to);
     table_section(s, to);
+    digests_section(s, to);
     log_section(s, to);
     lease_section(s, to);
 }

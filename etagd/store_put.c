@@ -333,7 +333,7 @@ enum store_result store_put(struct store *s, const struct store_put *put, struct
     return learn(s, put, &entry, as_of, names_known);
 }
 
-bool store_put_file(struct store *s, struct span identity, const uint8_t digest[32])
+bool store_insert_file(struct store *s, struct span identity, const uint8_t digest[32])
 {
     struct entry entry = {.kind = ENTRY_FILE, .last_modified = ENTRY_UNDATED, .tag = span_of((const char *)digest, 32)};
     uint8_t value[ENTRY_SIZE];
@@ -343,8 +343,14 @@ bool store_put_file(struct store *s, struct span identity, const uint8_t digest[
         .value = span_of((const char *)value, entry_encode(value, sizeof value, &entry)),
     };
 
-    if (identity.n == 0 || put.value.n == 0 || store_insert(s, &put) != WRITER_OK)
+    return identity.n != 0 && put.value.n != 0 && store_insert(s, &put) == WRITER_OK;
+}
+
+bool store_put_file(struct store *s, struct span identity, const uint8_t digest[32])
+{
+    if (!store_insert_file(s, identity, digest))
         return false;
+    digests_add(s->digests, identity, digest);
     s->counts.files++;
     return true;
 }

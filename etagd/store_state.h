@@ -4,6 +4,7 @@
 #define ETAGD_STORE_STATE_H
 
 #include "etagd/conf.h"
+#include "etagd/digests.h"
 #include "etagd/effect.h"
 #include "etagd/embedded.h"
 #include "etagd/entry_text.h"
@@ -50,6 +51,7 @@ struct store {
     const struct conf *conf;
     struct writer *writer;
     uint64_t birth_ms; /* CLOCK_BOOTTIME at which the table was made */
+    struct digests *digests; /* of files, for the next start; NULL: not wanted */
     struct positions *positions;
     struct hosts *hosts;
     uint64_t hosts_version; /* with which the scopes so far were resolved */
@@ -108,6 +110,9 @@ void store_append(struct store *s, const struct span *fields, size_t n, char id[
 
 /* store_forget's part for names. */
 void store_forget_names(struct store *s, const void *arg);
+
+/* Into the table alone. */
+bool store_insert_file(struct store *s, struct span identity, const uint8_t digest[32]);
 
 bool store_has_lease(const struct store *s);
 

@@ -32,6 +32,7 @@
     X(buffer_limit, buffer_limit)                                                                                      \
     X(buffer_time, buffer_time)                                                                                        \
     X(inline_limit, inline_limit)                                                                                      \
+    X(trust_fs, trust_fs)                                                                                              \
     X(cache_status, cache_status)
 
 /* ETagBaseURL is missing on purpose: a URL names one site, and virtual hosts that inherited it would

@@ -11,6 +11,7 @@
 #include <ap_expr.h>
 #include <apr_tables.h>
 
+#include "etagd/lib/file_mount.h"
 #include "etagd/lib/span.h"
 
 enum etag_engine { ETAG_ENGINE_OFF, ETAG_ENGINE_ON, ETAG_ENGINE_DETECTION_ONLY };
@@ -48,6 +49,7 @@ struct etag_dir {
     apr_off_t buffer_limit; int buffer_limit_set;                 /* ETagBufferLimit; default 1 MiB */
     apr_interval_time_t buffer_time; int buffer_time_set;         /* ETagBufferTime; default 200 ms */
     apr_off_t inline_limit; int inline_limit_set;                 /* ETagInlineLimit; default 8 MiB */
+    struct file_trust trust_fs; int trust_fs_set;                 /* ETagTrustFS; default Auto */
     int cache_status, cache_status_set;                           /* ETagCacheStatus; default Off */
     /* 12 bytes of SHA-256 over ETagVary, ETagIgnoreQuery, ETagSource and ETagSalt, made whenever one of
      * them is set or merged: folded into the variant of every learned record (with ETagBaseURL). */

@@ -2,15 +2,12 @@
 #include "mod_etag/digest_cache.h"
 
 #include <pthread.h>
-#include <time.h>
 
 #include "etagd/lib/client.h"
 #include "mod_etag/hash.h"
 
 #define WAYS 4
 #define SETS 256
-#define FLIGHTS 64
-#define FLIGHT_WAIT_S 1
 #define HANDOVERS 64
 #define HANDOVER_EVERY INT64_C(5000000000) /* nanoseconds */
 
@@ -26,13 +23,6 @@ static struct {
     uint64_t clock;
     struct remembered sets[SETS][WAYS];
 } cache = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-static struct {
-    pthread_mutex_t lock;
-    pthread_cond_t landed;
-    struct digest_cache_id in_the_air[FLIGHTS];
-    size_t n;
-} flights = {.lock = PTHREAD_MUTEX_INITIALIZER, .landed = PTHREAD_COND_INITIALIZER};
 
 static struct {
     pthread_mutex_t lock;
@@ -97,45 +87,6 @@ void digest_cache_put(const struct digest_cache_id *id, const uint8_t digest[DIG
     place->published = published;
     place->used = ++cache.clock;
     pthread_mutex_unlock(&cache.lock);
-}
-
-/* --- flights --- */
-
-static bool in_the_air(const struct digest_cache_id *id)
-{
-    for (size_t i = 0; i < flights.n; i++)
-        if (same(&flights.in_the_air[i], id))
-            return true;
-    return false;
-}
-
-bool digest_flight_begin(const struct digest_cache_id *id)
-{
-    struct timespec until;
-    bool mine;
-
-    clock_gettime(CLOCK_REALTIME, &until);
-    until.tv_sec += FLIGHT_WAIT_S;
-    pthread_mutex_lock(&flights.lock);
-    mine = !in_the_air(id) && flights.n < FLIGHTS;
-    if (mine)
-        flights.in_the_air[flights.n++] = *id;
-    while (!mine && in_the_air(id) && pthread_cond_timedwait(&flights.landed, &flights.lock, &until) == 0)
-        ;
-    pthread_mutex_unlock(&flights.lock);
-    return mine;
-}
-
-void digest_flight_end(const struct digest_cache_id *id)
-{
-    pthread_mutex_lock(&flights.lock);
-    for (size_t i = 0; i < flights.n; i++)
-        if (same(&flights.in_the_air[i], id)) {
-            flights.in_the_air[i] = flights.in_the_air[--flights.n];
-            break;
-        }
-    pthread_cond_broadcast(&flights.landed);
-    pthread_mutex_unlock(&flights.lock);
 }
 
 /* --- files passed to etagd --- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What this process remembers of files: digests by identity (there may be no table), which identities
- * are being hashed right now, and which were passed to etagd lately. Any thread.
+ * What this process remembers of files: digests by identity (there may be no table), and which were passed
+ * to etagd lately. Any thread.
  */
 #ifndef MOD_ETAG_DIGEST_CACHE_H
 #define MOD_ETAG_DIGEST_CACHE_H
@@ -23,11 +23,6 @@ bool digest_cache_id(struct span identity, struct digest_cache_id *out);
 /* *published: the table generation that the digest was last published to. */
 bool digest_cache_get(const struct digest_cache_id *id, uint8_t out[DIGEST_SIZE], uint64_t *published);
 void digest_cache_put(const struct digest_cache_id *id, const uint8_t digest[DIGEST_SIZE], uint64_t published);
-
-/* True: the caller hashes and calls digest_flight_end afterwards. False: somebody else did meanwhile, or
- * takes longer than a second: look into the cache, and hash without more ado when it is not there. */
-bool digest_flight_begin(const struct digest_cache_id *id);
-void digest_flight_end(const struct digest_cache_id *id);
 
 /* True once in five seconds for each identity. */
 bool digest_handover_due(const struct digest_cache_id *id);

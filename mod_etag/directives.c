@@ -258,6 +258,41 @@ static const char *set_inline_limit(cmd_parms *cmd, void *config, const char *ar
     return error ? error : value_size(cmd, arg, APR_INT64_C(1) << 40, &dir->inline_limit);
 }
 
+/* "ext2, ext4, ...": for people. */
+static const char *trust_names(apr_pool_t *p)
+{
+    const char *list = "", *name;
+
+    for (size_t i = 0; (name = file_trust_name(i)); i++)
+        list = apr_pstrcat(p, list, ", ", name, NULL);
+    return list;
+}
+
+static const char *set_trust_fs(cmd_parms *cmd, void *config, int argc, char *const argv[])
+{
+    struct etag_dir *dir = config;
+    struct file_trust trust = {.mode = FILE_TRUST_AUTO};
+
+    if (argc == 0)
+        return "ETagTrustFS: at least one of Auto, All, None or file systems' names is wanted";
+    for (int i = 0; i < argc; i++) {
+        const bool all = strcasecmp(argv[i], "All") == 0, none = strcasecmp(argv[i], "None") == 0;
+        const uint32_t type = file_trust_type(span_str(argv[i]));
+
+        if ((all || none || strcasecmp(argv[i], "Auto") == 0) && argc > 1)
+            return apr_psprintf(cmd->pool, "ETagTrustFS: \"%s\" stands alone or not at all", argv[i]);
+        if (all || none)
+            trust.mode = all ? FILE_TRUST_ALL : FILE_TRUST_NONE;
+        else if (!type && strcasecmp(argv[i], "Auto") != 0)
+            return apr_psprintf(cmd->pool, "ETagTrustFS: \"%s\" is none of: Auto, All, None%s", argv[i],
+                                trust_names(cmd->pool));
+        trust.types |= type;
+    }
+    dir->trust_fs = trust;
+    dir->trust_fs_set = 1;
+    return NULL;
+}
+
 static const char *set_cache_status(cmd_parms *cmd, void *config, int on)
 {
     struct etag_dir *dir = config;
@@ -370,5 +405,7 @@ const command_rec etag_commands[] = {
                   "longest time a body is held back (default 200ms)"),
     AP_INIT_TAKE1("ETagInlineLimit", set_inline_limit, NULL, OR_FILEINFO,
                   "larger files are hashed by etagd (default 8M)"),
+    AP_INIT_TAKE_ARGV("ETagTrustFS", set_trust_fs, NULL, ANYWHERE,
+                      "file systems whose stat is trusted: Auto, All, None or names (default Auto)"),
     AP_INIT_FLAG("ETagCacheStatus", set_cache_status, NULL, OR_FILEINFO, "send Cache-Status (default Off)"),
     {NULL}};

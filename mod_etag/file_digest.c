@@ -5,12 +5,20 @@
 #include <unistd.h>
 
 #include "etagd/lib/file_identity.h"
+#include "etagd/lib/flight.h"
 #include "mod_etag/digest_cache.h"
 #include "mod_etag/hash.h"
 #include "mod_etag/mod_etag.h"
 #include "mod_etag/node.h"
 
+APLOG_USE_MODULE(etag);
+
 #define PIECE (256u << 10) /* bytes read at a time */
+#define WAIT_PER_BYTE 10 /* nanoseconds: even slow disks and processors hash 100 MB in a second */
+#define WAIT_MAX INT64_C(1000000000)
+
+/* Of all children of this configuration. NULL: each of them hashes for itself. */
+static struct flights *flights;
 
 /* A file as this request found it. */
 struct found {
@@ -105,34 +113,46 @@ static bool hash_bytes(int fd, uint64_t size, uint8_t out[DIGEST_SIZE])
     return ok && digest_final(d, out);
 }
 
-static enum file_digest_result hash(int fd, const struct found *f, uint8_t out[DIGEST_SIZE])
+static enum file_digest_result hash(request_rec *r, int fd, const struct found *f, uint8_t out[DIGEST_SIZE])
 {
     struct file_identity after;
 
-    return hash_bytes(fd, f->identity.size, out) && file_identity_get(&after, fd, NULL) &&
-                   file_identity_unchanged(&f->identity, &after)
-               ? FILE_DIGEST_KNOWN
-               : FILE_DIGEST_FAILED;
+    if (!hash_bytes(fd, f->identity.size, out) || !file_identity_get(&after, fd, NULL, NULL) ||
+        !file_identity_unchanged(&f->identity, &after))
+        return FILE_DIGEST_FAILED;
+    ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "mod_etag: hashed %s", f->identity.text);
+    return FILE_DIGEST_KNOWN;
 }
 
-/* One thread of this process hashes a file, the others wait for its result. */
+/* Waiting may take ETagTimeout, and about as long as hashing would. */
+static int64_t patience(request_rec *r, const struct found *f)
+{
+    const uint64_t work = f->identity.size < WAIT_MAX / WAIT_PER_BYTE ? f->identity.size * WAIT_PER_BYTE : WAIT_MAX;
+
+    return (int64_t)etag_server_of(r->server)->timeout * 1000 + (int64_t)work;
+}
+
+/* One thread of this node hashes a file and publishes its digest, the others wait for it. */
 static enum file_digest_result hash_once(struct etag_request *ctx, request_rec *r, int fd, struct found *f,
                                          uint8_t out[DIGEST_SIZE])
 {
-    uint64_t published;
+    struct flight mine;
 
     if (!f->identity.settled || !f->has_id)
-        return hash(fd, f, out);
-    const bool mine = digest_flight_begin(&f->id);
-    if (!mine && digest_cache_get(&f->id, out, &published))
-        return FILE_DIGEST_KNOWN;
-    enum file_digest_result result = hash(fd, f, out);
-    if (result == FILE_DIGEST_KNOWN)
+        return hash(r, fd, f, out);
+    const enum flight_result flight =
+        flights ? flights_begin(flights, f->id.bytes, patience(r, f), &mine, out) : FLIGHT_ALONE;
+    if (flight == FLIGHT_LANDED) {
         digest_cache_put(&f->id, out, 0);
-    if (mine)
-        digest_flight_end(&f->id);
-    if (result == FILE_DIGEST_KNOWN)
+        return FILE_DIGEST_KNOWN;
+    }
+    enum file_digest_result result = hash(r, fd, f, out);
+    if (flight == FLIGHT_MINE)
+        flights_land(flights, &mine, result == FILE_DIGEST_KNOWN ? out : NULL);
+    if (result == FILE_DIGEST_KNOWN) {
+        digest_cache_put(&f->id, out, 0);
         publish(ctx, r, f, out);
+    }
     return result;
 }
 
@@ -150,10 +170,23 @@ static enum file_digest_result hand_to_etagd(struct etag_request *ctx, request_r
 
 /* --- entry points --- */
 
-void file_digest_child_init(apr_pool_t *p)
+static apr_status_t free_flights(void *unused)
 {
-    (void)p;
+    (void)unused;
+    flights_free(flights);
+    flights = NULL;
+    return APR_SUCCESS;
+}
+
+void file_digest_post_config(apr_pool_t *p, server_rec *s)
+{
+    /* ChrootDir takes /proc away from the children. */
     file_identity_prepare();
+    flights = flights_new();
+    if (!flights)
+        ap_log_error(APLOG_MARK, APLOG_WARNING, errno, s,
+                     "mod_etag: no memory to share: each child hashes files for itself");
+    apr_pool_cleanup_register(p, NULL, free_flights, apr_pool_cleanup_null);
 }
 
 enum file_digest_result file_digest_peek(struct etag_request *ctx, request_rec *r, const char *filename,
@@ -161,7 +194,7 @@ enum file_digest_result file_digest_peek(struct etag_request *ctx, request_rec *
 {
     struct found f = {.has_id = false};
 
-    if (!file_identity_get(&f.identity, -1, filename))
+    if (!file_identity_get(&f.identity, -1, filename, &ctx->dir->trust_fs))
         return FILE_DIGEST_FAILED;
     *mtime_s = f.identity.mtime_s;
     return known(ctx, r, &f, out) ? FILE_DIGEST_KNOWN : FILE_DIGEST_UNKNOWN;
@@ -172,7 +205,7 @@ enum file_digest_result file_digest_get(struct etag_request *ctx, request_rec *r
 {
     struct found f = {.has_id = false};
 
-    if (!file_identity_get(&f.identity, fd, NULL) || size < 0 || f.identity.size != (uint64_t)size)
+    if (!file_identity_get(&f.identity, fd, NULL, &ctx->dir->trust_fs) || size < 0 || f.identity.size != (uint64_t)size)
         return FILE_DIGEST_FAILED;
     *mtime_s = f.identity.mtime_s;
     if (known(ctx, r, &f, out))

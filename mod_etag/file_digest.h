@@ -22,8 +22,8 @@ enum file_digest_result {
     FILE_DIGEST_FAILED   /* unreadable, changed while hashing: this response gets no tag */
 };
 
-/* child_init. */
-void file_digest_child_init(apr_pool_t *p);
+/* post_config, in the parent: what the children share. */
+void file_digest_post_config(apr_pool_t *p, server_rec *s);
 
 /* By name, without opening: one statx. For early answers; never hashes. mtime_s is the file's. */
 enum file_digest_result file_digest_peek(struct etag_request *ctx, request_rec *r, const char *filename,

@@ -112,13 +112,13 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     etag_config_warn(pconf, s);
     cache_post_config();
     same_name_post_config(pconf, s, etag_engine_configured());
+    file_digest_post_config(pconf, s);
     return node_post_config(pconf, s) == APR_SUCCESS ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
 
 static void child_init(apr_pool_t *p, server_rec *s)
 {
     node_child_init(p, s);
-    file_digest_child_init(p);
 }
 
 static void register_hooks(apr_pool_t *p)

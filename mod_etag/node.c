@@ -7,7 +7,6 @@
 #include <apr_strings.h>
 #include <http_log.h>
 
-#include "etagd/lib/file_identity.h"
 #include "mod_etag/node_private.h"
 #include "mod_etag/shared.h"
 
@@ -343,8 +342,6 @@ static apr_status_t let_go(void *unused)
 apr_status_t node_post_config(apr_pool_t *p, server_rec *s)
 {
     announce_collect(p, s);
-    /* ChrootDir takes /proc away from the children. */
-    file_identity_prepare();
     time_namespace(TIME_NAMESPACE_OF_CHILDREN, time_namespace_of_children);
     return shared_create(p, s);
 }

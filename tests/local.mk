@@ -27,6 +27,10 @@ check_PROGRAMS += \
 	tests/unit/test_effect \
 	tests/unit/test_hosts \
 	tests/unit/test_unsent \
+	tests/unit/test_file_mount \
+	tests/unit/test_flight \
+	tests/unit/test_digest_file \
+	tests/unit/test_digests \
 	tests/unit/test_fetch \
 	tests/unit/test_store
 endif
@@ -72,6 +76,14 @@ tests_unit_test_hosts_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_hosts_LDADD = $(TEST_LDADD)
 tests_unit_test_unsent_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_unsent_LDADD = $(TEST_LDADD)
+tests_unit_test_file_mount_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_file_mount_LDADD = $(TEST_LDADD)
+tests_unit_test_flight_CFLAGS = $(TEST_CFLAGS) -pthread
+tests_unit_test_flight_LDADD = $(TEST_LDADD)
+tests_unit_test_digest_file_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_digest_file_LDADD = $(TEST_LDADD)
+tests_unit_test_digests_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_digests_LDADD = $(TEST_LDADD)
 tests_unit_test_fetch_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_fetch_LDADD = $(TEST_LDADD)
 tests_unit_test_coherence_CFLAGS = $(TEST_CFLAGS)
@@ -91,12 +103,12 @@ tests_fuzz_table_corrupt_LDADD = $(TEST_LDADD)
 # The fuzz targets of the library, over their corpus and changes of it (tests/fuzz/target.h for libFuzzer).
 check_PROGRAMS += tests/fuzz/replay
 tests_fuzz_replay_SOURCES = tests/fuzz/replay.c tests/fuzz/target.h tests/fuzz/tags.c tests/fuzz/keys.c \
-	tests/fuzz/scopes.c tests/fuzz/entries.c
+	tests/fuzz/scopes.c tests/fuzz/entries.c tests/fuzz/digests.c
 tests_fuzz_replay_CPPFLAGS = $(AM_CPPFLAGS) -DFUZZ_CORPUS=\"$(abs_top_srcdir)/tests/fuzz/corpus\"
 tests_fuzz_replay_CFLAGS = $(ETAG_CFLAGS)
-tests_fuzz_replay_LDADD = etagd/libetag.la
+tests_fuzz_replay_LDADD = etagd/libetagd.la
 EXTRA_DIST += tests/fuzz/corpus tests/unit/exact.h tests/unit/precondition_cases.h tests/unit/scope_set.h \
-	tests/unit/store_fixture.h
+	tests/unit/store_fixture.h tests/unit/digest_bytes.h
 
 # What integration tests use beside httpd: a reader of a node's table.
 check_PROGRAMS += tests/integration/tools/lookup

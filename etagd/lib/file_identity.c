@@ -3,14 +3,12 @@
 
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
-#define BOOT_ID_SIZE 36
+#define BOOT_ID_SIZE FILE_IDENTITY_BOOT_SIZE
+#define PREFIX_SIZE (5 + BOOT_ID_SIZE) /* "file:" and the boot id */
 #define SETTLED_S 2
 #define UNTRUSTED_S 60
 
@@ -42,99 +40,6 @@ void file_identity_prepare(void)
     pthread_once(&once, read_boot_id);
 }
 
-/* --- mounts --- */
-
-static bool is_one_of(uint32_t type, const uint32_t *types, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (type == types[i])
-            return true;
-    return false;
-}
-
-/* Whose stat need not change when the content does: a server elsewhere or a program may say what it likes,
- * and what was made to be copied as an image has the times that its maker chose. */
-static bool type_is_untrusted(uint32_t type)
-{
-    static const uint32_t untrusted[] = {
-        0x73717368, /* squashfs */
-        0xE0F5E1E2, /* erofs */
-        0x28cd3d45, /* cramfs */
-        0x4d44, /* FAT: times of two seconds */
-        0x2011BAB0, /* exFAT */
-        0x9660, /* iso9660 */
-        0x65735546, /* FUSE */
-        0x01021997, /* 9p */
-        0x6969, /* NFS */
-        0xFF534D42, /* CIFS */
-        0xFE534D42, /* SMB2 */
-        0x517B, /* SMB */
-        0x00C36400, /* Ceph */
-        0x5346414F, /* AFS */
-        0x6B414653, /* kAFS */
-        0x61756673, /* aufs */
-        0x786F4256, /* vboxsf */
-    };
-    return is_one_of(type, untrusted, sizeof untrusted / sizeof *untrusted);
-}
-
-/* A mount id that comes back may stand for another image with the same inodes and times. Images are
- * mounted read-only; what is written to gets times of its own. */
-static bool is_written_disk(const struct statfs *fs)
-{
-    static const uint32_t disks[] = {
-        0xEF53, /* ext2, ext3, ext4 */
-        0x58465342, /* XFS */
-        0x9123683E, /* Btrfs */
-        0x2FC12FC1, /* ZFS */
-        0xF2F52010, /* F2FS */
-        0x01021994, /* tmpfs */
-    };
-    return !(fs->f_flags & ST_RDONLY) && is_one_of((uint32_t)fs->f_type, disks, sizeof disks / sizeof *disks);
-}
-
-static bool ask_mount(struct statfs *fs, int fd, const char *path)
-{
-    return (fd >= 0 ? fstatfs(fd, fs) : statfs(path, fs)) == 0;
-}
-
-/* Mounts seen: a unique mount id, then "known" and "trusted". A lost race or a crowded place costs a
- * statfs, nothing else. */
-#define MOUNTS 64u
-static _Atomic uint64_t mounts[MOUNTS];
-
-/* What a unique id was told once holds until the next boot: no other mount ever has it. */
-static bool unique_mount_is_trusted(uint64_t id, int fd, const char *path)
-{
-    _Atomic uint64_t *place = &mounts[id % MOUNTS];
-    const uint64_t seen = atomic_load_explicit(place, memory_order_relaxed);
-    struct statfs fs;
-
-    if ((seen & ~UINT64_C(1)) == (id << 2 | 2))
-        return seen & 1;
-    if (!ask_mount(&fs, fd, path))
-        return false;
-    const bool trusted = !type_is_untrusted((uint32_t)fs.f_type);
-    atomic_store_explicit(place, id << 2 | 2 | trusted, memory_order_relaxed);
-    return trusted;
-}
-
-/* Without unique ids nothing may be kept of a mount: it is asked each time. *number also tells file
- * systems apart by their own id, as far as they have one. */
-static bool reused_mount_is_trusted(uint64_t *number, int fd, const char *path)
-{
-    uint64_t fsid = 0;
-    struct statfs fs;
-
-    if (!ask_mount(&fs, fd, path))
-        return false;
-    memcpy(&fsid, &fs.f_fsid, sizeof fsid);
-    *number ^= fsid * UINT64_C(0x9E3779B97F4A7C15);
-    return is_written_disk(&fs);
-}
-
-_Static_assert(sizeof((struct statfs *)0)->f_fsid == sizeof(uint64_t), "the id of a file system");
-
 /* --- text --- */
 
 static char *put_hex(char *p, uint64_t value)
@@ -148,39 +53,54 @@ static char *put_hex(char *p, uint64_t value)
     return p;
 }
 
-static void write_text(struct file_identity *out, const struct statx *st, uint64_t mount)
+/* Everything up to MINUTE; the length. */
+static size_t write_numbers(char text[FILE_IDENTITY_SIZE], const uint64_t numbers[FILE_IDENTITY_NUMBERS])
 {
-    const uint64_t numbers[] = {mount,
-                                st->stx_dev_major,
-                                st->stx_dev_minor,
-                                st->stx_ino,
-                                st->stx_size,
-                                (uint64_t)st->stx_mtime.tv_sec,
-                                st->stx_mtime.tv_nsec,
-                                (uint64_t)st->stx_ctime.tv_sec,
-                                st->stx_ctime.tv_nsec};
-    struct timespec now;
-    char *p = out->text;
+    char *p = text + PREFIX_SIZE;
 
-    memcpy(p, "file:", 5);
-    memcpy(p + 5, boot_id, BOOT_ID_SIZE);
-    p += 5 + BOOT_ID_SIZE;
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(*numbers); i++)
+    memcpy(text, "file:", 5);
+    memcpy(text + 5, boot_id, BOOT_ID_SIZE);
+    for (size_t i = 0; i < FILE_IDENTITY_NUMBERS; i++)
         p = put_hex(p, numbers[i]);
-    out->text[5 + BOOT_ID_SIZE] = ':';
-    out->stat_n = (size_t)(p - out->text);
-    if (!out->trusted) {
-        clock_gettime(CLOCK_BOOTTIME, &now);
-        p = put_hex(p, (uint64_t)now.tv_sec / UNTRUSTED_S);
-    }
+    text[PREFIX_SIZE] = ':';
     *p = '\0';
-    out->n = (size_t)(p - out->text);
+    return (size_t)(p - text);
 }
 
-_Static_assert(5 + BOOT_ID_SIZE + 10 * 17 < FILE_IDENTITY_SIZE, "ten numbers of a dot and sixteen digits");
+_Static_assert(PREFIX_SIZE + (FILE_IDENTITY_NUMBERS + 1) * 17 < FILE_IDENTITY_SIZE,
+               "numbers of a dot and sixteen digits, and MINUTE");
 
-bool file_identity_get(struct file_identity *out, int fd, const char *path)
+static uint64_t minute_now(void)
 {
+    struct timespec now;
+
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (uint64_t)now.tv_sec / UNTRUSTED_S;
+}
+
+static void write_text(struct file_identity *out, const struct statx *st, uint64_t mount)
+{
+    const uint64_t numbers[FILE_IDENTITY_NUMBERS] = {mount,
+                                                     st->stx_dev_major,
+                                                     st->stx_dev_minor,
+                                                     st->stx_ino,
+                                                     st->stx_size,
+                                                     (uint64_t)st->stx_mtime.tv_sec,
+                                                     st->stx_mtime.tv_nsec,
+                                                     (uint64_t)st->stx_ctime.tv_sec,
+                                                     st->stx_ctime.tv_nsec};
+
+    out->n = out->stat_n = write_numbers(out->text, numbers);
+    if (out->trusted)
+        return;
+    char *end = put_hex(out->text + out->stat_n, minute_now());
+    *end = '\0';
+    out->n = (size_t)(end - out->text);
+}
+
+bool file_identity_get(struct file_identity *out, int fd, const char *path, const struct file_trust *trust)
+{
+    static const struct file_trust by_itself;
     struct timespec now;
     struct statx st;
 
@@ -199,8 +119,72 @@ bool file_identity_get(struct file_identity *out, int fd, const char *path)
     out->mtime_s = st.stx_mtime.tv_sec;
     /* Nobody can set ctime; mtime may be anything. */
     out->settled = st.stx_ctime.tv_sec + SETTLED_S < now.tv_sec;
-    out->trusted = st.stx_mask & STATX_MNT_ID_UNIQUE ? unique_mount_is_trusted(mount, fd, path)
-                                                     : reused_mount_is_trusted(&mount, fd, path);
+    out->trusted = file_mount_judge(&mount, st.stx_mask & STATX_MNT_ID_UNIQUE, fd, path, trust ? trust : &by_itself);
     write_text(out, &st, mount);
     return true;
+}
+
+bool file_identity_is(const struct file_identity *own, struct span text)
+{
+    const struct span stat = span_of(own->text, own->stat_n);
+    const uint64_t minute = minute_now();
+    char end[20];
+
+    if (text.n < stat.n || memcmp(text.p, stat.p, stat.n) != 0)
+        return false;
+    const struct span rest = span_of(text.p + stat.n, text.n - stat.n);
+    if (rest.n == 0)
+        return true;
+    /* It may have been written a moment before the minute was over. */
+    for (uint64_t ago = 0; ago < 2 && ago <= minute; ago++)
+        if (span_eq(rest, span_of(end, (size_t)(put_hex(end, minute - ago) - end))))
+            return true;
+    return false;
+}
+
+/* --- texts of others --- */
+
+const char *file_identity_boot(void)
+{
+    file_identity_prepare();
+    return have_boot_id ? boot_id : NULL;
+}
+
+/* A number behind a dot, as put_hex writes it; *at moves behind it. */
+static bool take_hex(struct span text, size_t *at, uint64_t *value)
+{
+    const size_t begin = *at + 1;
+
+    if (*at >= text.n)
+        return false;
+    *value = 0;
+    for (*at = begin; *at < text.n && *at - begin < 16; ++*at) {
+        const char c = text.p[*at];
+        if (c >= '0' && c <= '9')
+            *value = *value << 4 | (uint64_t)(c - '0');
+        else if (c >= 'a' && c <= 'f')
+            *value = *value << 4 | (uint64_t)(c - 'a' + 10);
+        else
+            break;
+    }
+    return *at > begin;
+}
+
+bool file_identity_parse(struct span text, uint64_t numbers[FILE_IDENTITY_NUMBERS])
+{
+    char again[FILE_IDENTITY_SIZE];
+    size_t at = PREFIX_SIZE;
+
+    file_identity_prepare();
+    for (size_t i = 0; i < FILE_IDENTITY_NUMBERS; i++)
+        if (!take_hex(text, &at, &numbers[i]))
+            return false;
+    /* Boot, punctuation, leading zeros and whatever follows: there is one way to write it. */
+    return have_boot_id && span_eq(text, span_of(again, write_numbers(again, numbers)));
+}
+
+size_t file_identity_format(const uint64_t numbers[FILE_IDENTITY_NUMBERS], char text[FILE_IDENTITY_SIZE])
+{
+    file_identity_prepare();
+    return have_boot_id ? write_numbers(text, numbers) : 0;
 }

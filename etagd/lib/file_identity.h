@@ -14,11 +14,8 @@
  * the next one; there MNT is that id xor statfs's f_fsid * 0x9E3779B97F4A7C15 (64 bits), which tells file
  * systems apart but not copies of one.
  *
- * MINUTE (of CLOCK_BOOTTIME) stands where stat cannot be trusted to show every change: such an identity
- * is over when the minute is. With unique mount ids that is squashfs, erofs and other images, FUSE, 9p and
- * network file systems; without them it is everything but common disk file systems and tmpfs that are
- * mounted read-write. overlayfs is trusted where mount ids are unique: it holds its layers as long as it is
- * mounted, and the kernel forbids changing them beneath it.
+ * MINUTE (of CLOCK_BOOTTIME) stands where stat cannot be trusted to show every change (file_mount.h): such
+ * an identity is over when the minute is.
  * Any thread.
  */
 #ifndef ETAG_LIB_FILE_IDENTITY_H
@@ -26,9 +23,11 @@
 
 #include <stdint.h>
 
-#include "etagd/lib/span.h"
+#include "etagd/lib/file_mount.h"
 
 #define FILE_IDENTITY_SIZE 224 /* room for the text and a NUL */
+#define FILE_IDENTITY_BOOT_SIZE 36
+#define FILE_IDENTITY_NUMBERS 9 /* MNT to CTIME_NS */
 
 struct file_identity {
     char text[FILE_IDENTITY_SIZE];
@@ -42,8 +41,19 @@ struct file_identity {
 
 /* Of an open file (fd >= 0; path may be NULL), else of the file that path names. One system call once the
  * mount is known, two where mount ids are not unique. False for what is no regular file, cannot be
- * examined, or has no boot id. */
-bool file_identity_get(struct file_identity *out, int fd, const char *path);
+ * examined, or has no boot id. trust: what the administrator says of file systems; NULL: nothing. */
+bool file_identity_get(struct file_identity *out, int fd, const char *path, const struct file_trust *trust);
+
+/* Whether text is the identity of this file, by stat. Whoever wrote it may trust the mount or not: MINUTE may
+ * stand there, this one or the one before, or be missing. */
+bool file_identity_is(const struct file_identity *own, struct span text);
+
+/* The numbers of a text; true only for one of this boot, written exactly as above, without MINUTE. */
+bool file_identity_parse(struct span text, uint64_t numbers[FILE_IDENTITY_NUMBERS]);
+/* The text of such numbers and its length; 0 when the boot id is not known. */
+size_t file_identity_format(const uint64_t numbers[FILE_IDENTITY_NUMBERS], char text[FILE_IDENTITY_SIZE]);
+/* FILE_IDENTITY_BOOT_SIZE characters without NUL; NULL when it is not known. */
+const char *file_identity_boot(void);
 
 /* Reads the boot id now: for a process that may lose sight of /proc (chroot). Not needed otherwise. */
 void file_identity_prepare(void);

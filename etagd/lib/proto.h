@@ -37,7 +37,8 @@
  *   ETAG FILE identity digest        +OK: publishes a file's 32-byte content digest
  *   ETAG HASH identity               with one descriptor passed: etagd hashes it in the background and
  *                                    publishes: +QUEUED (or waiting already) · +KNOWN (in the table) ·
- *                                    -BUSY queue full · -ERR not that file, or changed lately
+ *                                    -BUSY queue full. What is not that file, or changed lately, is
+ *                                    found out then: nothing is published, INFO counts it
  *   ETAG INVALIDATE op arg [op arg...]  bulk: log id once applied on this node ("local" while the
  *                                    store has not acknowledged yet; it is kept until it has)
  *   ETAG HOSTS alias host [alias host...]  +OK: names of this node's virtual hosts

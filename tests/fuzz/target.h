@@ -5,6 +5,7 @@
  *
  *   clang -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ_LIBFUZZER -I. tests/fuzz/keys.c \
  *         etagd/lib/{entity_tag,coding,httpdate,precondition,digest,key,scope,entry}.c -lcrypto -o keys
+ *   (digests.c: etagd/digest_file.c etagd/lib/file_{identity,mount}.c)
  *   ./keys tests/fuzz/corpus/keys
  */
 #ifndef TESTS_FUZZ_TARGET_H
@@ -25,6 +26,7 @@ int fuzz_tags(const uint8_t *data, size_t size);
 int fuzz_keys(const uint8_t *data, size_t size);
 int fuzz_scopes(const uint8_t *data, size_t size);
 int fuzz_entries(const uint8_t *data, size_t size);
+int fuzz_digests(const uint8_t *data, size_t size);
 #endif
 
 /* Unlike assert, it stays where NDEBUG is defined. */

@@ -9,7 +9,7 @@ TIERS = [
     {"base": "accounts conf conf_* log clock log_id notify fields redis_url resp lua"},
     {"redis": "redis redis_* script"},
     {"writer": "writer writer_*", "coherence": "coherence positions effect hosts entry_text name_judge",
-     "embedded": "embedded", "unsent": "unsent"},
+     "embedded": "embedded", "unsent": "unsent", "digests": "digests digest_file"},
     {"shared": "shared shared_* follower fetch"},
     {"store": "store store_*", "hasher": "hasher"},
     {"dispatch": "dispatch dispatch_* info"},

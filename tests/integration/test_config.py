@@ -13,6 +13,7 @@ import pytest
 
 from env import machine
 from env.backend import chunk
+from env.files import how_kept
 from env.http import request_bytes
 from env.process import wait_for
 
@@ -117,6 +118,17 @@ def early_after(*operation):
     return probe
 
 
+def digest_kept(place):
+    name = "b.txt" if place.host else "a.txt"  # what one host has made known the other one would find
+    path = place.httpd.docs / place.folder / name
+
+    def asked():
+        assert place.get(name).etag
+        return how_kept(place.httpd.etagd, path)
+
+    return wait_for(asked, "the file to be old enough for its digest to be kept")
+
+
 @dataclass
 class Case:
     name: str
@@ -151,8 +163,10 @@ CASES = [
     Case("ETagVersion", "header:X-Version-A", "header:X-Version-B", tag_of_page, around="ETagSource version\n"),
     Case("ETagBufferLimit", "1K", "20", page_is_tagged, True, False, "ETagSource digest\n"),
     Case("ETagInlineLimit", "1K", "0", file_is_tagged, True, False, "ETagDaemon /nowhere/etagd.sock\n"),
+    Case("ETagTrustFS", "All", "None", digest_kept, "for good", "for a minute"),
     Case("ETagCacheStatus", "Off", "On", has_cache_status, False, True, "", True),
 ]
+NEVER = ("ETagEngine", "ETagTrustFS")  # in .htaccess
 IDS = [f"{c.name}-{c.b}" for c in CASES]
 
 
@@ -163,6 +177,7 @@ def line(case, value):
 def fill(httpd):
     for place in PLACES:
         httpd.add(f"{place}/a.txt", TEXT, mtime=1_700_000_000)
+        httpd.add(f"{place}/b.txt", TEXT, mtime=1_700_000_000)
         httpd.add(f"{place}/page.asis", PAGE.format(extra=""))
         httpd.add(f"{place}/tagged.asis", PAGE.format(extra='ETag: "theirs"\n'))
 
@@ -212,7 +227,7 @@ def test_merge(site, case):
 
 @pytest.mark.parametrize("case", CASES, ids=IDS)
 def test_htaccess(site, case):
-    """Harmless directives work there; decisions of trust only with ETagAllowOverride On; ETagEngine never."""
+    """Harmless directives work there; decisions of trust only with ETagAllowOverride On; those of NEVER not even then."""
     site.add("htaccess/.htaccess", line(case, case.b))
     site.expect_log(r"\.htaccess: .*not (allowed|occur)|cannot occur within htaccess")
     config = sections(site, case)
@@ -221,10 +236,10 @@ def test_htaccess(site, case):
     assert refused is not case.htaccess
     if refused:
         said = site.log_lines(r"\.htaccess: ")
-        assert any(("ETagAllowOverride On" in s) is (case.name != "ETagEngine") for s in said), said
+        assert any(("ETagAllowOverride On" in s) is (case.name not in NEVER) for s in said), said
     restart(site, "ETagAllowOverride On\n" + config)
     place = Place(site, "htaccess")
-    if case.name == "ETagEngine":
+    if case.name in NEVER:
         assert place.get("a.txt").status == 500
     else:
         assert case.probe(place) == case.probe(Place(site, "location")) != case.probe(Place(site, "plain"))

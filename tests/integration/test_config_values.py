@@ -28,6 +28,10 @@ WRONG = [
     ("ETagBufferLimit 1X", '"1X" is no size'),
     ("ETagBufferLimit -1", '"-1" is no size'),
     ("ETagInlineLimit 9223372036854775807G", "is no size"),
+    ("ETagTrustFS", "at least one of Auto, All, None"),
+    ("ETagTrustFS nfs nosuchfs", '"nosuchfs" is none of: Auto, All, None, ext2, ext3, ext4,'),
+    ("ETagTrustFS All nfs", '"All" stands alone or not at all'),
+    ("ETagTrustFS nfs Auto", '"Auto" stands alone or not at all'),
     ("ETagInlineLimit K", '"K" is no size'),
     ("ETagIgnoreQuery utm_*", '"utm_*" is not the name of a query parameter (no wildcards)'),
     ("ETagIgnoreQuery a=b", '"a=b" is not the name of a query parameter'),
@@ -59,6 +63,7 @@ WRONG = [
 
 RIGHT = [
     "ETagTTL 90", "ETagTTL 2h", "ETagTTL 365D", "ETagTimeout 5", "ETagTimeout 5s", "ETagBufferTime 0", "ETagBufferLimit 0",
+    "ETagTrustFS auto", "ETagTrustFS NFS squashfs Erofs fuse", "ETagTrustFS none",
     "ETagInlineLimit 1g", "ETagIgnoreQuery all", "ETagVary Cookie:sid X-Lang", "ETagVary none", "ETagCredentials None",
     "ETagGroups a b:c/d", "ETagGroupHeader Surrogate-Key xkey strip", "ETagGroupHeader None",
     'ETagVersion "expr=%{req:X-Build}"', 'ETagGroups "expr=product-%{env:ID}"', "ETagBaseURL HTTP://[2001:DB8::1]:8080/",

@@ -14,6 +14,7 @@ import time
 import pytest
 
 from env import machine
+from env.files import identity, settled
 from env.process import wait_for
 from env.resp import Closed, Resp, RespError, encode
 
@@ -253,37 +254,6 @@ def test_attach_in_a_pipeline_keeps_its_place(etagd):
         os.close(fd)
 
 
-def mount_of(path):
-    """MNT and what follows CTIME_NS, as etagd/lib/file_identity.h specifies them."""
-    stx = ctypes.create_string_buffer(256)
-    assert ctypes.CDLL(None).statx(-100, os.fsencode(path), 0, 0x1000 | 0x4000, stx) == 0
-    mask, mount = struct.unpack_from("I", stx)[0], struct.unpack_from("Q", stx, 0x90)[0]
-    if mask & 0x4000:  # unique, and no test's files are on a network
-        return mount, ""
-    fs = os.statvfs(path)
-    kind = subprocess.check_output(["stat", "-f", "-c", "%T", path], text=True).strip()
-    written = kind in ("ext2/ext3", "xfs", "btrfs", "zfs", "f2fs", "tmpfs") and not fs.f_flag & os.ST_RDONLY
-    minute = "" if written else f".{int(time.clock_gettime(time.CLOCK_BOOTTIME)) // 60:x}"
-    return mount ^ fs.f_fsid * 0x9E3779B97F4A7C15 % 2**64, minute
-
-
-def identity(path):
-    """The text of etagd/lib/file_identity.h, written from its specification."""
-    boot = open("/proc/sys/kernel/random/boot_id").read().strip()
-    st = os.stat(path)
-    mount, minute = mount_of(path)
-    numbers = [mount, os.major(st.st_dev), os.minor(st.st_dev), st.st_ino, st.st_size, *divmod(st.st_mtime_ns, 10**9),
-               *divmod(st.st_ctime_ns, 10**9)]
-    return f"file:{boot}:" + ".".join(f"{n:x}" for n in numbers) + minute
-
-
-def settled(path):
-    """Waits until the file is old enough for its digest to be kept."""
-    ctime = os.stat(path).st_ctime
-    wait_for(lambda: time.time() - ctime > 3.1, "the file to be older than two seconds by every clock")
-    return path
-
-
 def test_hash_publishes_a_file(etagd, work):
     path = settled(machine.write(work / "big.bin", os.urandom(3_000_000), 0o644))
     with open(path, "rb") as f:
@@ -328,12 +298,17 @@ def test_one_hash_for_all_who_ask(new_etagd, work):
     assert etagd.info()["puts_files"] == "1"
 
 
+def bytes_read(etagd):
+    return int(open(f"/proc/{etagd.pid}/io").readline().split()[1])
+
+
 @pytest.mark.parametrize("change", ["grows", "shrinks", "is touched"])
 def test_a_file_that_changes_meanwhile_is_not_published(etagd, work, change):
     path = settled(sparse(work / "a.bin", LONG))
-    before = identity(path)
+    before, so_far = identity(path), bytes_read(etagd)
     with open(path, "rb+") as f:
         assert etagd.call("ETAG", "HASH", before, fds=[f.fileno()]) == "QUEUED"
+        wait_for(lambda: bytes_read(etagd) > so_far + (1 << 20), "hashing to begin")
         if change == "is touched":
             os.utime(path, ns=(1, 1))
         else:
@@ -360,12 +335,13 @@ def test_hash_refuses_what_is_not_that_file(etagd, work, what):
     else:
         opened.append(os.open(machine.write(work / "b.bin", b"y" * 1000, 0o644), os.O_RDONLY))
     try:
-        with pytest.raises(RespError):
-            etagd.call("ETAG", "HASH", identity(path), fds=opened[:1])
+        assert etagd.call("ETAG", "HASH", identity(path), fds=opened[:1]) == "QUEUED"
+        etagd.wait_info("files_refused", "1")
     finally:
         for fd in opened:
             os.close(fd)
-    assert etagd.info()["files_refused"] == "1" and etagd.info()["puts_files"] == "0"
+    assert etagd.info()["files_hashed"] == "0" and etagd.info()["puts_files"] == "0"
+    assert etagd.call("ETAG", "GET", identity(path)) is None
 
 
 def descriptors(etagd):

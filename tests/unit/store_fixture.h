@@ -29,7 +29,7 @@ struct node {
     struct conf conf;
 };
 
-static char prefix[] = "etag", socket_path[] = "/tmp/unused.sock", node_name[] = "test";
+static char no_digests[] = "none", prefix[] = "etag", socket_path[] = "/tmp/unused.sock", node_name[] = "test";
 
 static inline int setup_with(void **state, uint64_t horizon_ms)
 {
@@ -37,6 +37,7 @@ static inline int setup_with(void **state, uint64_t horizon_ms)
     const char *why = "";
 
     n->conf = (struct conf){.socket = socket_path,
+                            .digest_file = no_digests,
                             .node = node_name,
                             .key_prefix = prefix,
                             .lease_ms = 2000,

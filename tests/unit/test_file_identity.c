@@ -11,6 +11,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -73,7 +74,7 @@ static struct file_identity of(const char *name)
 {
     struct file_identity id;
 
-    assert_true(file_identity_get(&id, -1, name));
+    assert_true(file_identity_get(&id, -1, name, NULL));
     assert_int_equal(strlen(id.text), id.n);
     return id;
 }
@@ -87,7 +88,7 @@ static void by_name_and_by_descriptor_are_one(void **state)
     set_mtime(path, 1700000000, 5);
     by_name = of(path);
     int fd = open(path, O_RDONLY);
-    assert_true(fd >= 0 && file_identity_get(&by_fd, fd, NULL));
+    assert_true(fd >= 0 && file_identity_get(&by_fd, fd, NULL, NULL));
     close(fd);
     assert_true(file_identity_eq(&by_fd, &by_name) && file_identity_unchanged(&by_fd, &by_name));
     assert_int_equal(by_fd.size, 5);
@@ -179,15 +180,15 @@ static void no_identity_without_a_regular_file(void **state)
     int ends[2];
 
     (void)state;
-    assert_false(file_identity_get(&id, -1, "/nowhere/at/all"));
-    assert_false(file_identity_get(&id, -1, folder));
-    assert_false(file_identity_get(&id, -1, "/dev/null"));
+    assert_false(file_identity_get(&id, -1, "/nowhere/at/all", NULL));
+    assert_false(file_identity_get(&id, -1, folder, NULL));
+    assert_false(file_identity_get(&id, -1, "/dev/null", NULL));
     assert_int_equal(id.n, 0);
     assert_int_equal(pipe(ends), 0);
-    assert_false(file_identity_get(&id, ends[0], NULL));
+    assert_false(file_identity_get(&id, ends[0], NULL, NULL));
     close(ends[0]);
     close(ends[1]);
-    assert_false(file_identity_get(&id, ends[0], NULL));
+    assert_false(file_identity_get(&id, ends[0], NULL, NULL));
 }
 
 /* 9p, FUSE and the like cannot be mounted here: the rule is tested on what the two comparisons say. */
@@ -204,6 +205,83 @@ static void a_minute_is_no_change(void **state)
     a.n = a.stat_n + 2;
     assert_false(file_identity_eq(&a, &b));
     assert_true(file_identity_unchanged(&a, &b));
+}
+
+static uint64_t minute(void)
+{
+    struct timespec now;
+
+    assert_int_equal(clock_gettime(CLOCK_BOOTTIME, &now), 0);
+    return (uint64_t)now.tv_sec / 60;
+}
+
+static bool is(const struct file_identity *own, const char *end)
+{
+    char text[FILE_IDENTITY_SIZE + 32];
+    const int n = snprintf(text, sizeof text, "%.*s%s", (int)own->stat_n, own->text, end);
+
+    return file_identity_is(own, span_of(text, (size_t)n));
+}
+
+static bool is_in_minute(const struct file_identity *own, uint64_t m)
+{
+    char end[32];
+
+    snprintf(end, sizeof end, ".%llx", (unsigned long long)m);
+    return is(own, end);
+}
+
+/* httpd and etagd need not agree on whether a mount is to be trusted, only on the file. */
+static void an_identity_is_recognised_by_its_stat(void **state)
+{
+    struct file_identity own, another;
+    uint64_t now;
+
+    (void)state;
+    write_file(path, "hello");
+    write_file(other, "world");
+    own = of(path);
+    another = of(other);
+    do {
+        now = minute();
+        assert_true(is(&own, ""));
+        assert_true(is_in_minute(&own, now));
+        assert_true(is_in_minute(&own, now - 1)); /* it was over in between */
+        assert_false(is_in_minute(&own, now - 2) && now == minute());
+        assert_false(is_in_minute(&own, now + 1) && now == minute());
+    } while (now != minute());
+    assert_false(is(&own, ".") || is(&own, "x") || is(&own, ".0x1"));
+    assert_false(file_identity_is(&own, span_of(own.text, own.stat_n - 1)));
+    assert_false(file_identity_is(&own, span_of(own.text, 0)));
+    assert_false(file_identity_is(&own, span_of(another.text, another.n)));
+}
+
+static void a_text_gives_its_numbers(void **state)
+{
+    char again[FILE_IDENTITY_SIZE], text[FILE_IDENTITY_SIZE + 4];
+    uint64_t n[FILE_IDENTITY_NUMBERS];
+    struct file_identity id;
+
+    (void)state;
+    write_file(path, "hello");
+    set_mtime(path, -5, 10); /* before 1970 */
+    id = of(path);
+    assert_true(file_identity_parse(span_of(id.text, id.stat_n), n));
+    assert_int_equal(n[4], 5);
+    assert_int_equal((int64_t)n[5], -5);
+    assert_int_equal(n[6], 10);
+    assert_int_equal(file_identity_format(n, again), id.stat_n);
+    assert_memory_equal(again, id.text, id.stat_n + 1);
+    for (size_t i = 0; i < id.stat_n; i++) { /* another boot, upper case, other punctuation */
+        memcpy(text, id.text, id.stat_n);
+        text[i] = text[i] == 'g' ? 'h' : 'g';
+        assert_false(file_identity_parse(span_of(text, id.stat_n), n));
+    }
+    snprintf(text, sizeof text, "%.*s.1", (int)id.stat_n, id.text); /* MINUTE */
+    assert_false(file_identity_parse(span_of(text, id.stat_n + 2), n));
+    memcpy(text, id.text, id.stat_n);
+    memcpy(strchr(text, '.') + 1, "11112222333344445", 17); /* seventeen digits */
+    assert_false(file_identity_parse(span_of(text, id.stat_n), n));
 }
 
 /* --- mounts --- */
@@ -257,7 +335,7 @@ static bool identity_in(const char *image, const char *options, struct file_iden
     int fd = open(name, O_RDONLY);
     assert_true(fd >= 0 && read(fd, content, 11) == 11);
     content[11] = '\0';
-    assert_true(file_identity_get(id, fd, NULL));
+    assert_true(file_identity_get(id, fd, NULL, NULL));
     close(fd);
     assert_true(can("umount %s", at));
     assert_int_equal(rmdir(at), 0);
@@ -346,7 +424,7 @@ static void old_kernels_keep_nothing_of_a_mount(void **state)
     old_kernel = false;
     /* No disk: a program's word, whatever its options say. */
     old_kernel = true;
-    assert_true(file_identity_get(&id, -1, "/proc/self/status"));
+    assert_true(file_identity_get(&id, -1, "/proc/self/status", NULL));
     old_kernel = false;
     assert_false(id.trusted);
 }
@@ -396,6 +474,8 @@ int main(void)
         cmocka_unit_test(settled_is_about_ctime_alone),
         cmocka_unit_test(no_identity_without_a_regular_file),
         cmocka_unit_test(a_minute_is_no_change),
+        cmocka_unit_test(an_identity_is_recognised_by_its_stat),
+        cmocka_unit_test(a_text_gives_its_numbers),
         cmocka_unit_test(an_image_in_the_place_of_another_is_noticed),
         cmocka_unit_test(written_disks_are_trusted_by_old_kernels),
         cmocka_unit_test(old_kernels_keep_nothing_of_a_mount),
