@@ -6,6 +6,7 @@
 
 #include "etagd/lib/httpdate.h"
 #include "mod_etag/cache.h"
+#include "mod_etag/coders.h"
 #include "mod_etag/learn.h"
 #include "mod_etag/mod_etag.h"
 #include "mod_etag/tag.h"
@@ -16,14 +17,19 @@ static void unset_both(request_rec *r, const char *name)
     apr_table_unset(r->err_headers_out, name);
 }
 
-static void vary_on_coding(request_rec *r)
+static bool varies_on_coding(request_rec *r)
 {
     const char *vary = request_response_header(r, "Vary");
-    if (!vary || (!ap_find_token(r->pool, vary, "Accept-Encoding") && strcmp(vary, "*") != 0))
+    return vary && (ap_find_token(r->pool, vary, "Accept-Encoding") || strcmp(vary, "*") == 0);
+}
+
+static void vary_on_coding(request_rec *r)
+{
+    if (!varies_on_coding(r))
         apr_table_mergen(r->headers_out, "Vary", "Accept-Encoding");
 }
 
-/* A filter that codes whatever passes (SetOutputFilter); one set by type shows only on a 200. */
+/* A filter that codes whatever passes (SetOutputFilter); one set by type steps aside for a 304. */
 static bool coding_filter_above(const ap_filter_t *f)
 {
     for (const ap_filter_t *p = f->r->output_filters; p && p != f; p = p->next)
@@ -69,23 +75,24 @@ static void finish_304(ap_filter_t *f, struct etag_request *ctx)
     request_rec *r = f->r;
     bool coded = coding_filter_above(f);
 
-    if (!ctx->tag.known)
-        return; /* the backend's own */
     for (size_t i = 0; i < sizeof content / sizeof *content; i++)
         unset_both(r, content[i]);
     r->content_encoding = NULL;
+    if (coded || ctx->matched_coding != CODING_IDENTITY || coders_vary(ctx->coder, r->content_type))
+        vary_on_coding(r);
+    if (!ctx->tag.known)
+        return; /* the backend's own */
     date_304(ctx, r);
     unset_both(r, "ETag");
     apr_table_setn(r->headers_out, "ETag", tag_of_304(f, ctx, coded));
     apr_table_unset(r->notes, "no-etag");
-    if (coded || ctx->matched_coding != CODING_IDENTITY)
-        vary_on_coding(r);
 }
 
 static void finish_200(struct etag_request *ctx, request_rec *r)
 {
     const char *tag = apr_table_get(r->headers_out, "ETag");
 
+    coders_saw(ctx->coder, r->content_type, varies_on_coding(r));
     if (!ctx->coded_in && apr_table_get(r->headers_out, "Content-Encoding")) {
         /* Compressed bytes differ between builds and flushes: parts of them must never be joined. */
         apr_table_unset(r->headers_in, "Range");

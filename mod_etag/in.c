@@ -11,6 +11,7 @@
 
 #include "etagd/lib/httpdate.h"
 #include "mod_etag/body.h"
+#include "mod_etag/coders.h"
 #include "mod_etag/file_digest.h"
 #include "mod_etag/learn.h"
 #include "mod_etag/node.h"
@@ -90,8 +91,13 @@ static bool precluded(ap_filter_t *f, struct in_context *in, int64_t modified, a
     request_rec *r = f->r;
     enum precondition_result result = tag_evaluate(ctx, r, modified, judges_dates(ctx, r));
 
-    if (!in_acts(in) || (!ctx->tag.known && ctx->saved.if_match))
+    if (!ctx->tag.known && ctx->saved.if_match)
         return false;
+    if (!in_acts(in)) {
+        if (result != PRECONDITION_PROCEED)
+            etag_verdict(r, result == PRECONDITION_NOT_MODIFIED ? "would-304" : "would-412", "late");
+        return false;
+    }
     if (result == PRECONDITION_PROCEED) {
         request_restore_range(r, &ctx->saved);
         return false;
@@ -185,8 +191,12 @@ static enum in_state digest_state(struct in_context *in, request_rec *r)
 {
     const char *length = request_response_header(r, "Content-Length");
 
-    if (r->header_only || !in_acts(in))
+    if (!in_acts(in))
         return IN_PASS;
+    if (r->header_only) {
+        unset_etag(r); /* GET would carry another */
+        return IN_PASS;
+    }
     if (request_streams(r)) {
         etag_verdict(r, "untagged", "stream");
         return IN_PASS;
@@ -280,6 +290,7 @@ apr_status_t etag_in_filter(ap_filter_t *f, apr_bucket_brigade *bb)
         in = f->ctx = apr_pcalloc(f->r->pool, sizeof *in);
         in->req = ctx;
         in->held = apr_brigade_create(f->r->pool, f->c->bucket_alloc);
+        ctx->coder = coders_find(f->next);
         if (f->r->method_number == M_GET ? start(f, in, bb, &status) : start_query(f, in, &status))
             return in->state == IN_DROP && status == APR_SUCCESS ? body_drop(in, f->r, bb) : status;
         if (in->state == IN_PASS && !ctx->saved.if_match && !ctx->saved.if_unmodified_since)

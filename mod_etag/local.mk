@@ -28,6 +28,7 @@ mod_etag_mod_etag_la_SOURCES = \
 	mod_etag/labels.c mod_etag/labels.h \
 	mod_etag/learn.c mod_etag/learn.h \
 	mod_etag/cache.c mod_etag/cache.h \
+	mod_etag/coders.c mod_etag/coders.h \
 	mod_etag/dav.c mod_etag/dav.h \
 	mod_etag/finish.c mod_etag/finish.h \
 	mod_etag/write.c mod_etag/write.h

@@ -9,6 +9,7 @@
 
 #include "mod_etag/await.h"
 #include "mod_etag/cache.h"
+#include "mod_etag/coders.h"
 #include "mod_etag/dav.h"
 #include "mod_etag/early.h"
 #include "mod_etag/file_digest.h"
@@ -26,9 +27,19 @@ static struct etag_request *context_of(const request_rec *r)
     return ap_get_module_config(r->request_config, &etag_module);
 }
 
+/* A script that redirects internally has r->method overwritten; what the client asked stands in the request
+ * line. A POST that ends at a file gets neither a GET's tag nor its 304. */
+static bool became_get(const request_rec *r)
+{
+    const char *line = request_first(r)->the_request;
+
+    return r->prev && r->method_number == M_GET && line && strncmp(line, "GET ", 4) != 0 &&
+           strncmp(line, "HEAD ", 5) != 0;
+}
+
 struct etag_request *etag_request(request_rec *r)
 {
-    if (r->main)
+    if (r->main || became_get(r))
         return NULL;
     struct etag_request *ctx = context_of(r);
     if (ctx)
@@ -111,6 +122,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     ap_add_version_component(pconf, "mod_etag/0.1");
     etag_config_warn(pconf, s);
     cache_post_config();
+    coders_post_config(pconf);
     same_name_post_config(pconf, s, etag_engine_configured());
     file_digest_post_config(pconf, s);
     return node_post_config(pconf, s) == APR_SUCCESS ? OK : HTTP_INTERNAL_SERVER_ERROR;

@@ -65,6 +65,7 @@ struct etag_request {
     bool own_tag;                  /* the handler had sent an ETag, which ours replaced */
     bool learn;                    /* to be published at the end, when complete */
     struct etag_tag tag;
+    const ap_filter_rec_t *coder;  /* a filter that codes by type is in the chain (coders.h) */
     const char *coded_in;          /* Content-Encoding the body arrived with, NULL: identity */
     struct entity_tag matched;     /* on a 304: what the client sent */
     enum coding matched_coding;

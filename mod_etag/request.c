@@ -210,8 +210,7 @@ void request_precondition(request_rec *r, const struct etag_conditionals *c, str
 
 /* --- response --- */
 
-/* mod_filter calls a filter added by type "BYTYPE:NAME". */
-static enum coding coding_of_filter(const char *name)
+enum coding request_coding_of_filter(const char *name)
 {
     if (strncasecmp(name, "BYTYPE:", 7) == 0)
         name += 7;
@@ -232,7 +231,7 @@ bool request_filters_known(const ap_filter_t *f)
 
         while (i < n && strcasecmp(f->frec->name, known[i]) != 0)
             i++;
-        if (i == n && coding_of_filter(f->frec->name) == CODING_IDENTITY)
+        if (i == n && request_coding_of_filter(f->frec->name) == CODING_IDENTITY)
             return false;
     }
     return true;
@@ -244,7 +243,7 @@ enum coding request_coding(request_rec *r)
 
     /* The first filter that codes wins: it sets Content-Encoding, and the next one then steps aside. */
     for (const ap_filter_t *f = r->output_filters; f; f = f->next) {
-        enum coding c = coding_of_filter(f->frec->name);
+        enum coding c = request_coding_of_filter(f->frec->name);
         if (c == CODING_IDENTITY)
             continue;
         if (!accepted && !(accepted = apr_table_getm(r->pool, r->headers_in, "Accept-Encoding")))

@@ -77,6 +77,9 @@ void request_precondition(request_rec *r, const struct etag_conditionals *c, str
  * r->output_filters and that Accept-Encoding admits. */
 enum coding request_coding(request_rec *r);
 
+/* What a filter of this name does; mod_filter calls one that was added by type "BYTYPE:NAME". */
+enum coding request_coding_of_filter(const char *name);
+
 /* Whether all content filters from f on are such as leave the content alone, or code it and say so. Any
  * other would change what the tag was made from. */
 bool request_filters_known(const ap_filter_t *f);
