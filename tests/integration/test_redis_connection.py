@@ -10,11 +10,20 @@ import pytest
 from env import machine
 from env.node import LOG, TAGS, URL, Node, learn, two_nodes
 from env.process import wait_for
+from env.resp import RespError
 
 
 @pytest.fixture
 def nodes(redis, new_etagd):
     return two_nodes(redis, new_etagd)
+
+
+def test_the_log_is_where_redis_is(nodes, redis):
+    """etagd keeps no second log beside Redis: who asks it is told whom to ask."""
+    for command in (("XADD", LOG, "*", "all", "1"), ("XRANGE", LOG, "-", "+", "COUNT", "1"), ("XLEN", LOG)):
+        with pytest.raises(RespError, match=redis.url):
+            nodes[0].call(*command)
+    assert redis.call("XLEN", LOG) == int(nodes[0].info("Log")["records_counted"])
 
 
 @pytest.mark.parametrize("key, kind", [("log", "list"), ("epoch", "string"), ("nodes", "string"), ("hosts", "string")])
