@@ -37,6 +37,36 @@ def test_if_sections_decide_for_their_own_requests(site, backend, inside, status
     assert is_early(site, backend, "/p", TAG)
 
 
+# ---- the resource ----
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_script_counts_by_its_place_below_the_document_root(new_httpd, etagd, same):
+    """Nodes keep equal trees in different folders; another script under the same URL is another resource."""
+    nodes = [new_httpd(modules=["cgid", "alias"], etagd=etagd) for _ in range(2)]
+    for site, name in zip(nodes, ("page.cgi", "page.cgi" if same else "other.cgi")):
+        script = site.add(name, "#!/bin/sh\necho >>${0%/*}/runs\nprintf 'Content-Type: text/html\\n\\n<p>page</p>'\n")
+        script.chmod(0o755)
+        site.start(f"ETagEngine On\nETagEarly On\nAlias /page {site.docs}/{name}\n<Directory {site.docs}>\n"
+                   "Options ExecCGI\nAddHandler cgi-script .cgi\n</Directory>\n")
+    tag = nodes[0].get("/page").etag
+    assert nodes[0].get("/page", {"If-None-Match": tag}).status == 304
+    assert nodes[1].get("/page", {"If-None-Match": tag}).status == 304
+    ran = [len((site.docs / "runs").read_text()) if (site.docs / "runs").exists() else 0 for site in nodes]
+    assert ran == ([1, 0] if same else [1, 1])
+
+
+def test_a_response_without_vary_belongs_to_the_names_known_so_far(site, backend):
+    """Names only grow: what says nothing of X-Kind is for this request's X-Kind alone."""
+    backend.page("/p", PAGE, HTML + [("Vary", "X-Kind")])
+    learn(site, backend, headers={"X-Kind": "a"})
+    backend.page("/p", PAGE)
+    learn(site, backend, headers={"X-Kind": "b"})
+    reaches(site, backend, "/p", {"X-Kind": "c", "If-None-Match": TAG})
+    reaches(site, backend, "/p", {"If-None-Match": TAG})
+    for kind in "ab":
+        assert is_early(site, backend, "/p", TAG, {"X-Kind": kind})
+
+
 # ---- the request ----
 
 @pytest.mark.parametrize("method", ["OPTIONS", "TRACE"])
