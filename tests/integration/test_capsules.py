@@ -30,7 +30,7 @@ def fill_dictionary(etagd):
 
 def test_an_early_304_repeats_them(new_httpd, new_etagd, backend):
     etagd = new_etagd(config=SMALL).start()
-    site = new_httpd("ETagEngine On\nETagEarly On\nMaxKeepAliveRequests 0\n" + f"ProxyPass / {backend.url}/\n",
+    site = new_httpd("ETagEngine On\nETagEarly On\nETagTimeout 1s\nMaxKeepAliveRequests 0\n" + f"ProxyPass / {backend.url}/\n",
                      modules=["proxy", "proxy_http"], etagd=etagd)
     fill_dictionary(etagd)
     backend.page("/p", PAGE, [("Content-Type", "text/html"), ("Cache-Control", CACHE_CONTROL), ("Vary", "Accept")])

@@ -46,7 +46,7 @@ def test_a_script_counts_by_its_place_below_the_document_root(new_httpd, etagd, 
     for site, name in zip(nodes, ("page.cgi", "page.cgi" if same else "other.cgi")):
         script = site.add(name, "#!/bin/sh\necho >>${0%/*}/runs\nprintf 'Content-Type: text/html\\n\\n<p>page</p>'\n")
         script.chmod(0o755)
-        site.start(f"ETagEngine On\nETagEarly On\nAlias /page {site.docs}/{name}\n<Directory {site.docs}>\n"
+        site.start(f"ETagEngine On\nETagEarly On\nETagTimeout 1s\nAlias /page {site.docs}/{name}\n<Directory {site.docs}>\n"
                    "Options ExecCGI\nAddHandler cgi-script .cgi\n</Directory>\n")
     tag = nodes[0].get("/page").etag
     assert nodes[0].get("/page", {"If-None-Match": tag}).status == 304

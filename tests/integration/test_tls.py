@@ -39,7 +39,7 @@ def site(new_httpd, etagd, backend, certificate):
     site.expect_log("AH01906|AH01873|is the name of virtual hosts on different addresses")
     site.tls = machine.free_port()
     both = f"ServerName {HOST}\nETagEngine On\nETagEarly On\nProxyPass / {backend.url}/\n</VirtualHost>\n"
-    site.config = (f"Listen 127.0.0.1:{site.tls}\nSSLSessionCache none\nMaxKeepAliveRequests 0\n"
+    site.config = (f"Listen 127.0.0.1:{site.tls}\nETagTimeout 1s\nSSLSessionCache none\nMaxKeepAliveRequests 0\n"
                    f"<VirtualHost *:{site.port}>\n{both}<VirtualHost *:{site.tls}>\nSSLEngine On\n"
                    f"SSLCertificateFile {certificate}\nSSLVerifyClient optional\nSSLCACertificateFile {certificate}\n{both}")
     backend.page("/p", PAGE)
