@@ -242,8 +242,8 @@ static apr_table_t *plain_fields(request_rec *r)
     return plain;
 }
 
-/* httpd checks a subrequest in the same section no second time, whatever its method. Authentication is the
- * write's: a digest's response covers the method. */
+/* httpd checks a subrequest in the same section no second time, whatever its method. Who it is was established for
+ * the write. */
 static bool may_get(request_rec *r, request_rec *sub)
 {
     if (sub->per_dir_config != r->per_dir_config)
@@ -262,7 +262,6 @@ static void be_like_a_request(const request_rec *r, request_rec *sub)
     sub->parsed_uri.port = request_first(r)->parsed_uri.port;
     sub->parsed_uri.port_str = request_first(r)->parsed_uri.port_str;
     sub->protocol = r->protocol;
-    sub->kept_body = NULL;
     sub->expecting_100 = 0;
 }
 
@@ -319,12 +318,11 @@ static enum probe_result result_of(const struct probe *p, int status)
 
 enum probe_result probe_current(struct etag_request *ctx, request_rec *r)
 {
-    enum probe_result result = PROBE_DENIED;
+    enum probe_result result;
 
     ctx->tag.known = false;
     if (r->proxyreq == PROXYREQ_PROXY)
-        return result; /* a subrequest would be of our own pages */
-    ctx->keyed = request_key(r, ctx->dir, &ctx->key);
+        return PROBE_DENIED; /* a subrequest would be of our own pages */
     if (!ctx->hold)
         ctx->hold = node_hold_files(r->pool);
     request_rec *sub = look_up(r);
@@ -339,7 +337,6 @@ enum probe_result probe_current(struct etag_request *ctx, request_rec *r)
     }
     result = result_of(p, status);
     ctx->tag = p->seen.tag;
-    ctx->tag.known = ctx->tag.known && result == PROBE_PRESENT;
     ctx->tag.opaque = ctx->tag.known ? apr_pstrdup(r->pool, ctx->tag.opaque) : NULL;
     ap_destroy_sub_req(sub);
     return result;

@@ -19,7 +19,7 @@ enum probe_result {
     PROBE_FAILED /* it may have one another time: 5xx, too many requests, cut short */
 };
 
-/* Not PROBE_PRESENT: ctx->tag is not known. Its text lives in r->pool. */
+/* ctx->tag means something only with PROBE_PRESENT; its text lives in r->pool. */
 enum probe_result probe_current(struct etag_request *ctx, request_rec *r);
 
 void probe_register(void);

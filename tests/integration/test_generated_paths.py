@@ -190,3 +190,16 @@ def test_action_handler_is_not_skipped(new_httpd, etagd):
     assert got(site.get("/page.tpl", {"If-None-Match": tag(b"template")})) == (200, tag(first), first)
     site.add("word", "two")
     assert got(site.get("/page.tpl", {"If-None-Match": tag(first)})) == (200, tag(b"rendered two"), b"rendered two")
+
+
+def test_a_handler_that_serves_files_with_a_tag_of_its_own(new_httpd, etagd):
+    """mod_file_cache sends a whole file as core does: the ETag beside it is the handler's word, not core's."""
+    site = new_httpd(modules=["file_cache", "headers"], etagd=etagd)
+    site.add("p.html", PAGE, mtime=1_700_000_000)
+    site.expect_log("mod_file_cache is loaded|Header set ETag")
+    conf = f"CacheFile {site.docs}/p.html\nFileETag None\n"
+    site.start(f'ETagEngine On\n{conf}Header set ETag "\\"app-1\\"" early\n')
+    assert got(site.get("/p.html")) == (200, '"app-1"', PAGE)
+    site.stop()
+    site.start(f"ETagEngine On\n{conf}")  # says nothing: the tag is of the bytes
+    assert got(site.get("/p.html")) == (200, tag(PAGE), PAGE)

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The internal GET behind a conditional write: it asks what a GET of the same URL would get now, takes nothing
 from the write, shows nothing to its client and leaves nothing behind."""
+import base64
 import functools
+import hashlib
 import socket
 import subprocess
 import threading
@@ -246,6 +248,17 @@ def test_the_configuration_of_what_is_read(scripted):
     assert put(site, "/p.cgi", If_Match=tag).status == 204
 
 
+def test_a_page_where_we_do_not_act(scripted):
+    site = scripted(directives="<Files a.html>\nETagEngine Off\n</Files>\n<Files b.html>\nSetEnv no-etag\n</Files>",
+                    modules=["env"])
+    for name in ("a.html", "b.html"):
+        site.add("response", f"Location: /{name}\n\n")
+        site.add(name, name)
+        tag = content_tag(name.encode(), "text/html")
+        assert site.get("/p.cgi").etag != tag
+        assert put(site, "/p.cgi", If_Match=tag).status == 412 and sent_to(site) is None
+
+
 def test_a_script_that_dies(scripted):
     site = scripted(directives="SetEnv ap_trust_cgilike_cl 1", modules=["env"])
     whole = "Content-Type: text/html\nContent-Length: 11\n\n<p>old</p>\n"
@@ -257,6 +270,41 @@ def test_a_script_that_dies(scripted):
         assert got.status == 503 and got.header("Retry-After") and sent_to(site) is None
 
 
+def test_a_chunked_body_that_is_cut_short(proxied, backend):
+    """No length was announced: only the missing end tells."""
+    site, page = proxied()
+    site.expect_log("AH0")
+
+    def half(request, send):
+        if request.method != "GET":
+            return page.serve(request, send)
+        send(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(page.body))
+        return False
+
+    backend.routes["/r"] = half
+    for conditions in ({"If_Match": page.tag}, {"If_None_Match": OLD}):
+        assert put(site, "/r", **conditions).status == 503 and not page.writes
+
+
+def test_a_body_that_arrives_coded(proxied):
+    site, page = proxied(headers=[("Content-Encoding", "gzip")])
+    tag = content_tag(page.body, "text/html", coding="gzip")
+    assert site.get("/r").etag == tag
+    assert put(site, "/r", If_Match=page.tag).status == 412 and not page.writes
+    assert put(site, "/r", If_Match=tag).status == 204
+
+
+def test_a_filter_that_we_do_not_know(proxied):
+    """It changes the body behind us: a GET has no tag, and none is current."""
+    site, page = proxied("ExtFilterDefine up mode=output ftype=21 cmd=\"/usr/bin/tr a-z A-Z\"\nSetOutputFilter up",
+                         modules=["ext_filter"])
+    assert (site.get("/r").etag, site.get("/r").body) == (None, page.body.upper())
+    assert put(site, "/r", If_Match=page.tag).status == 412 and not page.writes
+    page.headers = [("ETag", '"dUpstream7890123456789_"')]
+    assert site.get("/r").etag == '"dUpstream7890123456789_"'
+    assert put(site, "/r", If_Match='"dUpstream7890123456789_"').status == 204
+
+
 def test_a_redirect_is_no_empty_page(scripted):
     site = scripted()
     site.add("response", "Location: http://elsewhere.example.com/\n\n")
@@ -265,7 +313,7 @@ def test_a_redirect_is_no_empty_page(scripted):
     assert put(site, "/p.cgi", If_None_Match=OLD).status == 412 and sent_to(site) is None
 
 
-@pytest.mark.parametrize("status, expected", [(301, 412), (401, 412), (403, 412), (405, 412), (429, 503), (500, 503),
+@pytest.mark.parametrize("status, expected", [(301, 412), (401, 412), (403, 412), (405, 412), (408, 503), (429, 503), (500, 503),
                                               (503, 503)])
 def test_when_a_get_is_refused(proxied, status, expected):
     site, page = proxied()
@@ -273,6 +321,28 @@ def test_when_a_get_is_refused(proxied, status, expected):
     for conditions in ({"If_Match": page.tag}, {"If_None_Match": OLD}):
         got = put(site, "/r", **conditions)
         assert got.status == expected and bool(got.header("Retry-After")) == (expected == 503) and not page.writes
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_where_there_is_nothing(proxied, status):
+    site, page = proxied()
+    page.status = status
+    assert put(site, "/r", If_Match=page.tag).status == 412 and not page.writes
+    assert put(site, "/r", If_Match="*", If_None_Match=OLD).status == 412 and not page.writes
+    assert put(site, "/r", If_None_Match=page.tag).status == 204
+    page.status = 200
+    assert put(site, "/r", If_Match=page.tag, If_None_Match="*").status == 412
+    assert put(site, "/r", If_Match="*", If_None_Match=OLD).status == 204
+
+
+def test_a_handler_that_says_nothing(new_httpd, etagd):
+    """httpd ends such a response itself: an empty page."""
+    site = new_httpd(modules=["lua"], etagd=etagd)
+    script = machine.write(site.folder / "h.lua", "function handle(r)\n  r.content_type = 'text/html'\n"
+                           "  if r.method ~= 'GET' then r:puts('written') end\n  return apache2.OK\nend\n")
+    site.start(f"ETagEngine On\nLuaMapHandler ^/r {script}\n")
+    assert put(site, "/r", If_Match=OLD).status == 412
+    assert put(site, "/r", If_Match=content_tag(b"", "text/html")).body == b"written"
 
 
 def test_a_page_without_a_tag_is_another_one(proxied):
@@ -301,6 +371,14 @@ def test_a_stream_is_not_read_to_its_end(proxied, backend):
     assert given_up.wait(20)
 
 
+@pytest.mark.parametrize("kind", ["cgi", "cgid"])
+def test_a_script_that_streams_is_stopped(scripted, kind):
+    site = scripted(kind)
+    site.expect_log("AH0")
+    site.add("p.cgi", "#!/bin/sh\nprintf 'Content-Type: text/event-stream\\n\\n'; exec yes\n").chmod(0o755)
+    assert put(site, "/p.cgi", If_Match=OLD).status == 412
+
+
 def test_a_long_body_is_read_to_its_end(proxied):
     site, page = proxied("ETagBufferLimit 4096")
     page.body = b"x" * 300000
@@ -309,14 +387,27 @@ def test_a_long_body_is_read_to_its_end(proxied):
     assert put(site, "/r", If_Match=page.tag).status == 204
 
 
-def test_who_may_write_and_not_read_learns_nothing(proxied):
-    """GET is denied where PUT is not: no GET is made, and no tag is confirmed."""
-    site, page = proxied("<Location /r>\n<Limit GET>\nRequire all denied\n</Limit>\n</Location>")
-    site.expect_log("AH01630")
-    assert site.get("/r").status == 403
-    answers = [put(site, "/r", If_None_Match=t).status for t in (page.tag, OLD)]
-    assert answers == [412, 412] and not page.asked
-    assert put(site, "/r").status == 204
+@pytest.mark.parametrize("section, user, may_read", [
+    ("<Limit GET>\nRequire all denied\n</Limit>", None, False),
+    ("Require valid-user", "ann", True),
+    ("<Limit GET>\nRequire user bob\n</Limit>\n<Limit PUT>\nRequire user ann\n</Limit>", "ann", False),
+    ("Require method PUT", None, False),
+    ("<Limit GET>\nDeny from all\n</Limit>\nRequire all granted", None, False),
+    ("Satisfy Any\nAllow from all\nRequire valid-user", None, True),
+    ("Satisfy Any\nDeny from all\nRequire valid-user", "ann", True)])
+def test_who_may_write_and_not_read_learns_nothing(proxied, work, section, user, may_read):
+    """Where GET is denied and PUT is not, no GET is made, and no tag is confirmed."""
+    users = machine.write(work / "users", f"ann:{{SHA}}{base64.b64encode(hashlib.sha1(b'secret').digest()).decode()}\n")
+    site, page = proxied(f'<Location /r>\nAuthType Basic\nAuthName x\nAuthUserFile {users}\n{section}\n</Location>',
+                         modules=["auth_basic", "authn_file", "authz_user", "access_compat"])
+    site.expect_log("AH01630|AH01797|AH01631")
+    who = {"Authorization": "Basic " + base64.b64encode(b"ann:secret").decode()} if user else {}
+    assert (site.get("/r", who).status == 200) == may_read
+    page.asked.clear()
+    answers = [put(site, "/r", If_None_Match=t, **who).status for t in (page.tag, OLD)]
+    assert answers == ([412, 204] if may_read else [412, 412])
+    assert [r.method for r in page.asked] == (["GET", "GET", "PUT"] if may_read else [])
+    assert put(site, "/r", **who).status == 204
 
 
 def test_a_rewritten_page_that_cannot_be_asked_for_directly(scripted):
@@ -370,7 +461,7 @@ def test_over_http2(new_httpd, etagd, backend):
                                site.url("/r")], text=True, capture_output=True, timeout=60)
         return done.stdout + done.stderr
 
-    assert curl(OLD, 20_000) == "2 412" and not page.writes
+    assert curl(OLD, 2) == "2 412" and not page.writes
     assert curl(page.tag, 200_000) == "2 204" and page.writes == [b"x" * 200_000]
 
 
