@@ -196,7 +196,8 @@ static int early_from_store(struct etag_request *ctx, request_rec *r)
     ctx->snapshot = table_snapshot(node_table(ctx->hold));
     if (!ctx->saved.if_none_match && !ctx->saved.if_match)
         return DECLINED;
-    if (!request_may_be_early(r)) {
+    /* A record knows no date; If-Unmodified-Since goes before If-None-Match (RFC 9110 13.2.2). */
+    if (!request_may_be_early(r) || (ctx->saved.if_unmodified_since && !ctx->saved.if_match)) {
         etag_verdict(r, "bypass", "request");
         return DECLINED;
     }

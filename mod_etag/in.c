@@ -110,7 +110,14 @@ static bool precluded(ap_filter_t *f, struct in_context *in, int64_t modified, a
     } else {
         etag_verdict(r, "412", "late");
         unset_etag(r);
+        /* A script's headers speak of the 200: a 412 with its Cache-Control could be stored and sent to others.
+         * HTTP/1.1 drops them on an error bucket, mod_http2 does not. */
+        apr_table_clear(r->err_headers_out);
         *status = replace(f, in, ap_bucket_error_create(HTTP_PRECONDITION_FAILED, NULL, r->pool, f->c->bucket_alloc));
+        /* The error has been sent. To the handler, whose response was dropped, it is none: mod_proxy_fcgi would
+         * log one and give its connection up. */
+        if (*status == AP_FILTER_ERROR)
+            *status = APR_SUCCESS;
     }
     return true;
 }

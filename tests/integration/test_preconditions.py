@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conditions that stock httpd, or a handler, would judge by other rules than RFC 9110's; one test each. All of them
 together are in test_matrix.py."""
+import time
+
 import pytest
 from env.backend import answer
 from env.tags import content_tag
@@ -8,6 +10,7 @@ from env.tags import content_tag
 PAGE = b"<p>" + b"0123456789" * 5 + b"</p>\n"
 MODIFIED = "Thu, 09 Oct 2025 08:53:20 GMT"
 EARLIER = "Wed, 08 Oct 2025 08:53:20 GMT"
+OTHER = '"d' + "A" * 22 + '"'
 HTML = [("Content-Type", "text/html")]
 WRITES = ["POST", "PUT", "PATCH", "DELETE"]
 
@@ -25,7 +28,8 @@ def script(new_httpd, etagd):
 
     def start(*headers):
         site = new_httpd(modules=["cgid"], etagd=etagd)
-        site.config = f"ETagEngine On\n<Directory {site.docs}>\nOptions ExecCGI\nAddHandler cgi-script .cgi\n</Directory>\n"
+        site.config = (f"ETagEngine On\n<Directory {site.docs}>\nOptions ExecCGI\nAddHandler cgi-script .cgi\n"
+                       "</Directory>\n")
         lines = " ".join(f"'{h}'" for h in ("Content-Type: text/html", *headers))
         text = f"#!/bin/sh\nprintf '%s\\n' {lines} ''\nprintf '%s\\n' '{PAGE.decode().strip()}'\n"
         site.add("p.cgi", text).chmod(0o755)
@@ -144,3 +148,43 @@ def test_a_script_that_names_its_status_has_judged(script):
     site = script("Status: 200", f"Last-Modified: {MODIFIED}")
     assert site.get("/p.cgi", {"If-Modified-Since": MODIFIED}).status == 200
     assert site.get("/p.cgi", {"If-None-Match": content_tag(PAGE, "text/html")}).status == 304
+
+
+def test_no_error_is_logged_for_a_412(new_httpd, etagd, servers):
+    """mod_proxy_fcgi takes a filter's error for its own; httpd's log is judged after the test."""
+    from env.php import Php
+    site = new_httpd(modules=["proxy", "proxy_fcgi"], etagd=etagd)
+    site.config = (f'ETagEngine On\nProxyFCGIBackendType GENERIC\n<FilesMatch "\\.php$">\n'
+                   f'SetHandler "{servers(Php).start().handler}"\n</FilesMatch>\n')
+    site.add("p.php", "<?php header('ETag: \"v1\"'); header('Cache-Control: public, max-age=60'); echo 'page';")
+    site.start()
+    assert site.get("/p.php", {"If-Match": '"v1"'}).body == b"page"
+    refused = site.get("/p.php", {"If-Match": '"x"'})
+    assert (refused.status, refused.header("Cache-Control"), refused.etag) == (412, None, None)
+
+
+# --- TRACE, and lists as long as httpd allows ---
+
+def test_trace_ignores_conditions(httpd):
+    httpd.add("f.txt", PAGE)
+    httpd.start()
+    for field in ("If-Match", "If-None-Match"):
+        got = httpd.request("TRACE", "/f.txt", {field: '"x"', "Range": "bytes=2-5"})
+        assert got.status == 200 and field.encode() in got.body
+
+
+@pytest.mark.parametrize("filling", ['"x", ', ",", '"', "W/", 'W/"', '"a,b",', "abc,", '""', "x\\\",", "\xe9,"])
+def test_lists_of_64_kilobytes(httpd, filling):
+    """A well-formed last member is found behind any filling that ends; the time does not grow with its square."""
+    httpd.config += "LimitRequestFieldSize 131072\n"
+    httpd.add("f.txt", PAGE)
+    httpd.start()
+    tag = content_tag(PAGE, "text/plain")
+    hidden = filling.count('"') % 2  # quotes that open anew hide what follows
+    for size in (65536, 131000 - len(tag)):
+        text = (filling * (size // len(filling)))
+        begun = time.monotonic()
+        got = httpd.get("/f.txt", {"If-None-Match": f"{text}, {tag}"})
+        assert time.monotonic() - begun < 2
+        assert got.status == 304 if not hidden else got.status in (200, 304)
+        assert httpd.get("/f.txt", {"If-Match": f"{text}, {OTHER}"}).status == 412

@@ -42,12 +42,14 @@ class Httpd(Process):
     modules: httpd modules to load besides ALWAYS ("proxy", "proxy_http", "deflate"...), in order.
     etagd: the daemon to ask (an Etagd, or a socket path); None leaves ETagDaemon to config.
     own: False leaves mod_etag out (stock httpd, for comparison).
+    module: another mod_etag.so than the one that was built (a mutant).
     """
 
     name = "httpd"
     stop_timeout = 30.0
 
-    def __init__(self, folder, config="", modules=(), mpm="event", etagd=None, own=True, host="www.example.com"):
+    def __init__(self, folder, config="", modules=(), mpm="event", etagd=None, own=True, host="www.example.com",
+                 module=None):
         super().__init__(folder)
         self.port = machine.free_port()
         self.host = host
@@ -57,6 +59,7 @@ class Httpd(Process):
         self.error_log = self.folder / "error.log"
         self.access_log = self.folder / "access.log"
         self.config, self.modules, self.mpm, self.etagd, self.own = config, list(modules), mpm, etagd, own
+        self.module = module
         self.expected = [HTTPD_S_OWN]
         self.forgiven = []  # complaints of HTTPD_S_END, after SIGTERM
 
@@ -69,7 +72,8 @@ class Httpd(Process):
             path = machine.httpd_modules() / f"mod_{name}.so"
             lines.append(f"<IfModule !{name}_module>\nLoadModule {name}_module {path}\n</IfModule>")
         if self.own:
-            lines += [f"LoadModule etag_module {machine.staged()}/mod_etag.so", "LogLevel etag:info"]
+            module = self.module or machine.staged() / "mod_etag.so"
+            lines += [f"LoadModule etag_module {module}", "LogLevel etag:info"]
             if self.etagd is not None:
                 lines.append(f"ETagDaemon {getattr(self.etagd, 'socket', self.etagd)}")
         lines += [f"<IfModule cgid_module>\nScriptSock {self.run}/cgid\n</IfModule>", TYPES, MPM[self.mpm],

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The servers of the matrix: one httpd before files, CGI scripts, PHP over FastCGI and a backend."""
+import time
+
+from . import apps, cases, h2wire, oracle, wire
+
+CONFIG = """\
+ETagEngine On
+ETagCacheStatus On
+ETagLastModified Pass
+ETagTimeout 1s
+MaxKeepAliveRequests 0
+KeepAliveTimeout 60
+ProxyFCGIBackendType GENERIC
+ProxyPass /proxy/ {backend}/proxy/
+<Directory {docs}/cgi>
+Options ExecCGI
+AddHandler cgi-script .cgi
+</Directory>
+<FilesMatch "\\.php$">
+SetHandler "{php}"
+</FilesMatch>
+<LocationMatch "^/(cgi|fpm|proxy)/learned">
+ETagEarly On
+</LocationMatch>
+<Location /file/>
+{headers}
+</Location>
+<Location /file/denied.txt>
+Require all denied
+</Location>
+"""
+MODULES = ["headers", "proxy", "proxy_http", "proxy_fcgi"]
+SUFFIX = {"file": ".txt", "cgi": ".cgi", "fpm": ".php", "proxy": ""}
+AT_ONCE = 5000
+
+
+class Resource:
+    """plain: method -> the answer to a request without conditions, taken just before the cases are sent."""
+
+    def __init__(self, server, state, spec):
+        self.server, self.state, self.spec = server, state, spec
+        self.path = f"/{server}/{state.replace(', ', '-').replace(' ', '-')}{SUFFIX[server]}"
+        self.plain = {}
+
+    def __repr__(self):
+        return f"{self.server}, {self.state}"
+
+
+def resources():
+    table = cases.table("resources")
+    return [Resource(server, state, table["states"][state]) for server, states in table["servers"].items()
+            for state in states]
+
+
+class Site:
+    """Running servers. etagd: an Etagd that runs, or one that does not. HTTP/2 is spoken where httpd's MPM can."""
+
+    def __init__(self, new_httpd, php, backend, etagd, mpm="event", module=None):
+        self.fields = cases.table("resources")["fields"]
+        self.backend, self.resources = backend, resources()
+        modules = MODULES + (["cgi"] if mpm == "prefork" else ["cgid", "http2"])
+        self.httpd = new_httpd(modules=modules, mpm=mpm, etagd=etagd, module=module)
+        headers = "\n".join(f'Header set {n} "{v}"' for n, v in self.fields.items())
+        self.httpd.config = CONFIG.format(backend=backend.url, docs=self.httpd.docs, php=php.handler, headers=headers)
+        if mpm != "prefork":
+            self.httpd.config += "Protocols h2c http/1.1\n"
+        self.httpd.expect_log("AH01630: client denied|AH00135: Invalid method in request QUERY /file")
+        for r in self.resources:
+            self._make(r)
+        self.httpd.start()
+        self._look()
+
+    def _make(self, r):
+        if r.server == "proxy":
+            self.backend.routes[r.path] = apps.route(r.state, r.spec, self.fields)
+        elif r.server == "cgi":
+            self.httpd.add(r.path, apps.script(r.state, r.spec, self.fields)).chmod(0o755)
+        elif r.server == "fpm":
+            self.httpd.add(r.path, apps.php(r.state, r.spec, self.fields))
+        elif r.spec.get("status") != 404:
+            self.httpd.add(r.path, apps.body_of("GET", r.state), mtime=apps.MODIFIED)
+
+    def _look(self):
+        """What each resource answers to plain requests. Twice: a page is learned by the first."""
+        asked = [(r, m) for r in self.resources for m in apps.METHODS]
+        for _ in range(2):
+            for (r, m), got in zip(asked, self._send([(m, r.path, [], body_for(m)) for r, m in asked])):
+                r.plain[m] = got
+        for r in self.resources:
+            wanted, got = r.spec.get("status", 200), r.plain["GET"]
+            whole = wanted != 200 or (got.one("ETag") and got.body.decode() == apps.body_of("GET", r.state))
+            if got.status != wanted or not whole:
+                raise AssertionError(f"{r} is not what it should be: {got!r}")
+
+    def _send(self, requests, h2=False):
+        """requests: (method, target, lines, body)."""
+        return (h2wire if h2 else wire).run(self.httpd.port, requests, self.httpd.host)
+
+    def ask(self, pairs, h2=False):
+        """pairs: (resource, case), sent in this order. Yields (resource, case, lines, second, response)."""
+        for at in range(0, len(pairs), AT_ONCE):
+            part, now = pairs[at:at + AT_ONCE], int(time.time())
+            sent = [cases.fill(c, self._placeholders(r, c.method, now)) for r, c in part]
+            answers = self._send([(c.method, r.path, lines, body_for(c.method))
+                                  for (r, c), lines in zip(part, sent)], h2)
+            for (r, c), lines, got in zip(part, sent, answers):
+                yield r, c, lines, now, got
+
+    @staticmethod
+    def _placeholders(r, method, now):
+        get, own = r.plain["GET"], r.plain[method].one("ETag")
+        ok = get.status == 200
+        modified = get.one("Last-Modified") if ok else None
+        return cases.placeholders(get.one("ETag") if ok else None, oracle.date(modified, now), own, now)
+
+
+def body_for(method):
+    return b"sent" if method in ("POST", "PUT", "PATCH", "QUERY") else b""
