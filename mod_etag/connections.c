@@ -266,6 +266,14 @@ bool node_reply_done(const struct redisReply *reply)
     return reply->type == REDIS_REPLY_STRING || reply->type == REDIS_REPLY_STATUS;
 }
 
+bool node_reply_text(const struct redisReply *reply, const char **text)
+{
+    if (reply->type != REDIS_REPLY_STRING)
+        return false;
+    *text = reply->str;
+    return true;
+}
+
 bool node_reply_error(const struct redisReply *reply, const char *word, const char **rest)
 {
     const size_t n = strlen(word);

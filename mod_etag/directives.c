@@ -47,14 +47,12 @@ static const char *set_source(cmd_parms *cmd, void *config, int argc, char *cons
     int value;
 
     if (!error && argc == 0)
-        error = "ETagSource: at least one of upstream, digest, version is wanted";
+        error = "ETagSource: at least one of upstream, digest, version, generation is wanted";
     for (int i = 0; !error && i < argc; i++) {
         error = value_choice(cmd, argv[i], choices, &value);
         if (error)
             break;
-        if (value == ETAG_SOURCE_GENERATION)
-            error = "ETagSource: generation is not available in this release; use upstream, digest or version";
-        else if (memchr(source, value, sizeof source))
+        if (memchr(source, value, sizeof source))
             error = apr_psprintf(cmd->pool, "ETagSource: \"%s\" is named twice", argv[i]);
         else
             source[i] = (unsigned char)value;

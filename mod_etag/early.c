@@ -8,6 +8,7 @@
 
 #include "mod_etag/cache.h"
 #include "mod_etag/file_digest.h"
+#include "mod_etag/generation.h"
 #include "mod_etag/learn.h"
 #include "mod_etag/mod_etag.h"
 #include "mod_etag/node.h"
@@ -78,6 +79,21 @@ static int answer(struct etag_request *ctx, request_rec *r, int64_t last_modifie
     return DECLINED;
 }
 
+/* Before anything of the response is generated: what is invalidated from here on voids it. Returns why its tag
+ * cannot be shared, or NULL. */
+static const char *take_position(struct etag_request *ctx, request_rec *r)
+{
+    ctx->keyed = request_key(r, ctx->dir, &ctx->key);
+    if (!ctx->keyed)
+        return "no key";
+    ctx->hold = ctx->hold ? ctx->hold : node_hold(r->pool, &ctx->budget_ns);
+    if (!ctx->hold)
+        return "no table";
+    ctx->content = request_has_content(r); /* before the handler reads it */
+    ctx->snapshot = table_snapshot(node_table(ctx->hold));
+    return NULL;
+}
+
 /* --- files --- */
 
 /* A filter before ETAG_IN, or one behind it that we do not know, may change the bytes: then the file's
@@ -109,6 +125,9 @@ int etag_early_file(request_rec *r)
         cache_drop_conditionals(r);
     if (!ctx->hidden)
         request_read_conditionals(r, &ctx->saved);
+    /* A page that a filter makes of the file, as mod_include does. */
+    if (generation_wanted(ctx->dir) && changed_by_filters(r))
+        take_position(ctx, r);
     if (!conditional(&ctx->saved))
         return DECLINED;
 
@@ -180,20 +199,12 @@ static bool learned(struct etag_request *ctx, request_rec *r, const char **why)
 
 static int early_from_store(struct etag_request *ctx, request_rec *r)
 {
-    const char *why = "no key";
+    const char *why = take_position(ctx, r);
 
-    ctx->keyed = request_key(r, ctx->dir, &ctx->key);
-    if (ctx->keyed) {
-        why = "no table";
-        ctx->hold = node_hold(r->pool, &ctx->budget_ns);
-    }
-    if (!ctx->hold) {
+    if (why) {
         etag_verdict(r, "miss", why);
         return DECLINED;
     }
-    ctx->content = request_has_content(r); /* before the handler reads it */
-    /* Before anything of the response is generated: what is invalidated from here on voids it. */
-    ctx->snapshot = table_snapshot(node_table(ctx->hold));
     if (!ctx->saved.if_none_match && !ctx->saved.if_match)
         return DECLINED;
     /* A record knows no date; If-Unmodified-Since goes before If-None-Match (RFC 9110 13.2.2). */
@@ -224,7 +235,8 @@ static bool names_nothing(const char *field)
     return !entity_tag_list_next(&list, &tag);
 }
 
-static bool names_ours(const char *field)
+/* Whether one of the tags is ours, and of this recipe ('\0': of any). */
+static bool names_recipe(const char *field, char recipe)
 {
     struct entity_tag_list list;
     struct entity_tag tag, base;
@@ -234,9 +246,19 @@ static bool names_ours(const char *field)
         return false;
     entity_tag_list_start(&list, span_str(field));
     while (entity_tag_list_next(&list, &tag))
-        if (coding_split(&tag, &base, &coding))
+        if (coding_split(&tag, &base, &coding) && (!recipe || base.opaque.p[0] == recipe))
             return true;
     return false;
+}
+
+static bool names_ours(const char *field)
+{
+    return names_recipe(field, '\0');
+}
+
+static bool names_generation(const char *field)
+{
+    return names_recipe(field, ENTRY_GENERATION);
 }
 
 /* Whether the handler must not see the conditionals: it could only compare with a tag that ours
@@ -269,6 +291,8 @@ int etag_early_generated(request_rec *r)
         int rv = early_from_store(ctx, r);
         if (rv != DECLINED)
             return rv;
+    } else if (generation_wanted(ctx->dir)) {
+        take_position(ctx, r);
     }
     if (ours_to_judge(ctx))
         hide(ctx, r);
@@ -321,8 +345,10 @@ int etag_early_write(request_rec *r)
         ctx->dir->engine != ETAG_ENGINE_ON)
         return DECLINED;
     request_read_conditionals(r, &ctx->saved);
-    /* False whatever the current tag is, and not every application would notice. */
-    if (names_nothing(ctx->saved.if_match) || names_nothing(ctx->saved.if_none_match))
+    /* False whatever the current tag is, and not every application would notice; or it cannot be told: the name of
+     * a generation is no word about what a write would replace. */
+    if (names_nothing(ctx->saved.if_match) || names_nothing(ctx->saved.if_none_match) ||
+        names_generation(ctx->saved.if_none_match))
         return refuse(r, HTTP_PRECONDITION_FAILED, "write");
     if (!names_ours(ctx->saved.if_match) && !names_ours(ctx->saved.if_none_match))
         return DECLINED; /* the application's own tags, or none: its own business */

@@ -7,6 +7,7 @@
 #include "etagd/lib/httpdate.h"
 #include "mod_etag/cache.h"
 #include "mod_etag/coders.h"
+#include "mod_etag/generation.h"
 #include "mod_etag/learn.h"
 #include "mod_etag/mod_etag.h"
 #include "mod_etag/tag.h"
@@ -134,11 +135,13 @@ apr_status_t etag_fin_filter(ap_filter_t *f, apr_bucket_brigade *bb)
     }
     if (!f->ctx && !APR_BRIGADE_EMPTY(bb)) {
         f->ctx = ctx;
+        learn_labels(ctx, r);
+        generation_finish(ctx, r);
         if (r->status == HTTP_NOT_MODIFIED)
             finish_304(f, ctx);
         else if (r->status == HTTP_OK)
             finish_200(ctx, r);
-        learn_labels(ctx, r);
+        learn_strip_labels(ctx->dir, r);
         if (ctx->dir->last_modified == ETAG_LAST_MODIFIED_OFF)
             unset_both(r, "Last-Modified");
         if (ctx->dir->cache_status)

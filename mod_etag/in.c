@@ -13,6 +13,7 @@
 #include "mod_etag/body.h"
 #include "mod_etag/coders.h"
 #include "mod_etag/file_digest.h"
+#include "mod_etag/generation.h"
 #include "mod_etag/learn.h"
 #include "mod_etag/node.h"
 #include "mod_etag/tag.h"
@@ -169,13 +170,25 @@ static apr_status_t pass_file(ap_filter_t *f, struct in_context *in, apr_bucket_
     return ap_pass_brigade(f->next, bb);
 }
 
-/* The tag is known from the headers alone (upstream, version): nothing is held back. Learned once the
+static const char *source_of(const struct etag_request *ctx)
+{
+    switch (ctx->tag.kind) {
+    case ENTRY_UPSTREAM:
+        return "upstream";
+    case ENTRY_GENERATION:
+        return "generation";
+    default:
+        return "version";
+    }
+}
+
+/* The tag is known from the headers alone (upstream, version, generation): nothing is held back. Learned once the
  * body turns out complete. */
 static bool tagged_by_headers(ap_filter_t *f, struct in_context *in, apr_status_t *status)
 {
     request_rec *r = f->r;
 
-    etag_verdict(r, "tagged", in->req->tag.kind == ENTRY_UPSTREAM ? "upstream" : "version");
+    etag_verdict(r, "tagged", source_of(in->req));
     if (!in_acts(in))
         return false;
     set_etag(in->req, r);
@@ -258,6 +271,11 @@ static bool start(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb,
             if (ctx->tag.kind == ENTRY_VERSION && in_acts(in))
                 strip_version(ctx->dir, r);
             return tagged_by_headers(f, in, status);
+        }
+        if (ctx->dir->source[i] == ETAG_SOURCE_GENERATION && in_acts(in)) {
+            if (generation_tag(ctx, r))
+                return tagged_by_headers(f, in, status);
+            etag_verdict(r, "untagged", "generation");
         }
         if (ctx->dir->source[i] != ETAG_SOURCE_DIGEST)
             continue;

@@ -91,7 +91,7 @@ static bool list_has(const char *names, const char *name)
     return false;
 }
 
-static const char *refusal(struct etag_request *ctx, request_rec *r, const char *names)
+const char *learn_refusal(struct etag_request *ctx, request_rec *r, const char *names)
 {
     const char *control = request_response_header(r, "Cache-Control");
     const char *origin = request_response_header(r, "Access-Control-Allow-Origin");
@@ -112,9 +112,9 @@ static const char *refusal(struct etag_request *ctx, request_rec *r, const char 
 
 /* --- tags and groups --- */
 
-static void strip_labels(const struct etag_dir *dir, request_rec *r)
+void learn_strip_labels(const struct etag_dir *dir, request_rec *r)
 {
-    for (int i = 0; dir->group_headers && i < dir->group_headers->nelts; i++) {
+    for (int i = 0; dir->group_headers && i < dir->group_headers->nelts && dir->group_headers_strip; i++) {
         const char *name = APR_ARRAY_IDX(dir->group_headers, i, const char *);
         if (strcasecmp(name, "Cache-Groups") != 0) { /* RFC 9875: it is for every cache on the way */
             apr_table_unset(r->headers_out, name);
@@ -155,8 +155,6 @@ void learn_labels(struct etag_request *ctx, request_rec *r)
             labels_words(tags, text);
     }
     note_incomplete(tags, groups);
-    if (dir->group_headers_strip)
-        strip_labels(dir, r);
 }
 
 /* --- handing over --- */
@@ -219,12 +217,19 @@ static bool known_already(struct etag_request *ctx, const char *names, const cha
            (result == TABLE_CONFLICT || (covers(ctx, t, &copy) && same_capsule(ctx, t, &copy)));
 }
 
-static int add_labels(struct span *argv, int n, apr_pool_t *p, const struct labels *l)
+int learn_add_labels(struct span *argv, int n, apr_pool_t *p, const struct labels *l)
 {
     argv[n++] = span_str(apr_psprintf(p, "%" APR_SIZE_T_FMT, l->n));
     for (size_t i = 0; i < l->n; i++)
         argv[n++] = l->at[i];
     return n;
+}
+
+/* A tag made from a name ends with it: another one of the same generation would contradict it. */
+static uint64_t life_of(const struct etag_request *ctx)
+{
+    const uint64_t ttl_ms = (uint64_t)ctx->dir->ttl / 1000;
+    return ctx->generation.key && ctx->generation.life_ms < ttl_ms ? ctx->generation.life_ms : ttl_ms;
 }
 
 /* One ETAG PUT. NULL: done with; else the union of names to try again with. */
@@ -243,18 +248,19 @@ static const char *put(struct etag_request *ctx, request_rec *r, const char *nam
     argv[n++] = span_of(ctx->key.text, ctx->key.n);
     argv[n++] = span_str(variant);
     argv[n++] = span_str(names);
-    argv[n++] = span_str(apr_psprintf(r->pool, "%" APR_INT64_T_FMT, (apr_int64_t)(ctx->dir->ttl / 1000)));
+    argv[n++] = span_str(apr_psprintf(r->pool, "%" APR_UINT64_T_FMT, (apr_uint64_t)life_of(ctx)));
     argv[n++] = value;
     argv[n++] = span_of(ctx->capsule, ctx->capsule_n);
-    n = add_labels(argv, n, r->pool, ctx->tags);
-    n = add_labels(argv, n, r->pool, ctx->groups);
+    n = learn_add_labels(argv, n, r->pool, ctx->tags);
+    n = learn_add_labels(argv, n, r->pool, ctx->groups);
     struct redisReply *reply = node_call(r->pool, n, argv, -1, &ctx->budget_ns);
     return reply && node_reply_error(reply, "NAMES", &rest) ? rest : NULL;
 }
 
 void learn_publish(struct etag_request *ctx, request_rec *r)
 {
-    const char *names = request_names(r, ctx->dir), *why = refusal(ctx, r, names);
+    const char *names = request_names(r, ctx->dir, ""), *why = learn_refusal(ctx, r, names);
+    const bool named = ctx->generation.key != NULL;
     uint8_t value[ENTRY_SIZE];
 
     ctx->learn = false;
@@ -271,9 +277,10 @@ void learn_publish(struct etag_request *ctx, request_rec *r)
         .tag = upstream ? span_str(upstream) : span_of((const char *)ctx->tag.base, DIGEST_BASE_SIZE),
     };
     size_t n = entry_encode(value, sizeof value, &e);
-    if (!n || !ctx->tags)
+    if (!n || !ctx->tags || life_of(ctx) < 1000)
         return;
-    /* Another node may know more names: the second try uses the union, a third would mean a race. */
-    for (int tries = 0; names && tries < 2; tries++)
+    /* Another node may know more names: the second try uses the union, a third would mean a race. The tag of a
+     * generation is the variant's for which it was made, and of no other. */
+    for (int tries = 0; names && tries < (named ? 1 : 2); tries++)
         names = put(ctx, r, names, span_of((const char *)value, n));
 }

@@ -6,6 +6,7 @@
 #ifndef MOD_ETAG_LEARN_H
 #define MOD_ETAG_LEARN_H
 
+#include "mod_etag/labels.h"
 #include "mod_etag/mod_etag.h"
 
 /* Fills ctx->capsule from the response's headers as they are now: called in ETAG_IN, before mod_expires
@@ -16,9 +17,18 @@ bool learn_capsule(struct etag_request *ctx, request_rec *r);
 /* Puts the capsule's lines on a 304 about to be emitted. */
 void learn_replay(request_rec *r, const char *capsule, size_t n);
 
-/* Takes the names that the response is invalidated by (ETagGroups, ETagGroupHeader) into ctx->tags and groups, and
- * their headers off the response where "strip" says so: while the headers have not been sent. */
+/* Takes the names that the response is invalidated by (ETagGroups, ETagGroupHeader) into ctx->tags and groups, as
+ * the headers say now. */
 void learn_labels(struct etag_request *ctx, request_rec *r);
+
+/* Takes their headers off the response where "strip" says so: while the headers have not been sent. */
+void learn_strip_labels(const struct etag_dir *dir, request_rec *r);
+
+/* A count and the labels, as arguments of a command; returns the new number of arguments. */
+int learn_add_labels(struct span *argv, int n, apr_pool_t *p, const struct labels *l);
+
+/* Why a response that is selected by these names (NULL: Vary: *) may not be stored; NULL: it may. */
+const char *learn_refusal(struct etag_request *ctx, request_rec *r, const char *names);
 
 /* Publishes ctx->tag for the request's key when the response may be stored; called at the end of a
  * complete response, before its last bytes go out. Never fails the response. */

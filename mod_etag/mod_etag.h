@@ -40,6 +40,13 @@ struct etag_tag {
     const char *opaque;             /* without quotes, signed, in r->pool */
 };
 
+/* What the tag of a generation was made for (generation.h). */
+struct etag_generation {
+    const char *key;     /* of the name, NULL: the tag is none of a generation */
+    const char *variant; /* of the request */
+    uint64_t life_ms;    /* of the name: nothing may be learned for longer */
+};
+
 /* One per request_rec of a main request, in r->request_config; an internal redirect gets a new one.
  * One thread at a time, lives in r->pool. */
 struct etag_request {
@@ -66,6 +73,7 @@ struct etag_request {
     bool learn;                    /* to be published at the end, when complete */
     struct etag_tag tag;
     const ap_filter_rec_t *coder;  /* a filter that codes by type is in the chain (coders.h) */
+    struct etag_generation generation;
     const char *coded_in;          /* Content-Encoding the body arrived with, NULL: identity */
     struct entity_tag matched;     /* on a 304: what the client sent */
     enum coding matched_coding;

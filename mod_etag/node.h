@@ -44,6 +44,8 @@ struct redisReply *node_call(apr_pool_t *p, int argc, const struct span *argv, i
 bool node_reply_true(const struct redisReply *reply);
 /* True when the reply says that the command was carried out: a status or a string. */
 bool node_reply_done(const struct redisReply *reply);
+/* True when the reply is a string; it lives as long as the reply. */
+bool node_reply_text(const struct redisReply *reply, const char **text);
 /* True when the reply is an error that begins with this word; *rest is what follows it. */
 bool node_reply_error(const struct redisReply *reply, const char *word, const char **rest);
 

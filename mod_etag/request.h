@@ -41,10 +41,10 @@ bool request_key(request_rec *r, const struct etag_dir *dir, struct key *out);
  * Never NULL: without a digest it is a text that no other request has. In r->pool. */
 const char *request_variant(request_rec *r, const struct etag_dir *dir, const char *names);
 
-/* Names that select the variant of this response: Vary of both header tables and ETagVary, lower case,
+/* Names that select the variant of this response: Vary of both header tables, ETagVary and known ("": none), lower case,
  * sorted, without duplicates and without accept-encoding (codings are told apart by suffix; but those of a
  * body that arrived coded are not). NULL when Vary holds "*" or a malformed name: never stored. In r->pool. */
-const char *request_names(request_rec *r, const struct etag_dir *dir);
+const char *request_names(request_rec *r, const struct etag_dir *dir, const char *known);
 
 /* Whether the request carries credentials that the key does not hold (DESIGN rule: Authorization,
  * Proxy-Authorization, r->user, client certificate, cookies not ignored, ETagCredentials). Headers named

@@ -171,17 +171,20 @@ static int compare_names(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-const char *request_names(request_rec *r, const struct etag_dir *dir)
+const char *request_names(request_rec *r, const struct etag_dir *dir, const char *known)
 {
     apr_array_header_t *list = apr_array_make(r->pool, 8, sizeof(const char *));
+    struct span name;
 
     if (!add_names_of_vary(r, list))
         return NULL;
     for (int i = 0; dir->vary && i < dir->vary->nelts; i++) {
-        const char *name = APR_ARRAY_IDX(dir->vary, i, const char *);
-        if (strcmp(name, "accept-encoding") != 0)
-            APR_ARRAY_PUSH(list, const char *) = name;
+        const char *own = APR_ARRAY_IDX(dir->vary, i, const char *);
+        if (strcmp(own, "accept-encoding") != 0)
+            APR_ARRAY_PUSH(list, const char *) = own;
     }
+    while (variant_next_name(&known, &name))
+        APR_ARRAY_PUSH(list, const char *) = apr_pstrmemdup(r->pool, name.p, name.n);
     qsort(list->elts, (size_t)list->nelts, sizeof(const char *), compare_names);
     int kept = 0;
     for (int i = 0; i < list->nelts; i++)

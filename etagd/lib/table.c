@@ -420,6 +420,15 @@ bool table_capsule(const struct table *t, const struct table_copy *hit, char out
     return hit->capsule == 0 || dictionary_capsule(t, hit->capsule, out, n);
 }
 
+uint64_t table_life_left(const struct table *t, const struct table_copy *hit)
+{
+    const uint64_t now = table_now_ms(), end = t->birth_ms + (uint64_t)hit->expiry_s * 1000;
+
+    if (hit->expiry_s == TABLE_NO_EXPIRY)
+        return UINT64_MAX;
+    return now < end ? end - now : 0;
+}
+
 struct table_snapshot table_snapshot(const struct table *t)
 {
     uint64_t seq;

@@ -165,6 +165,9 @@ bool table_has_scope(const struct table *t, const struct table_copy *hit, struct
  * none; false when it is damaged: treat the hit as a miss. */
 bool table_capsule(const struct table *t, const struct table_copy *hit, char out[CAPSULE_MAX], size_t *n);
 
+/* Milliseconds until a hit expires, UINT64_MAX: it does not. */
+uint64_t table_life_left(const struct table *t, const struct table_copy *hit);
+
 /* Position to publish under; take it before a response is generated. */
 struct table_snapshot table_snapshot(const struct table *t);
 
