@@ -14,6 +14,7 @@
 #include "mod_etag/early.h"
 #include "mod_etag/file_digest.h"
 #include "mod_etag/finish.h"
+#include "mod_etag/generation.h"
 #include "mod_etag/in.h"
 #include "mod_etag/node.h"
 #include "mod_etag/probe.h"
@@ -100,7 +101,8 @@ static void insert_in(request_rec *r)
         remove_byterange(r);
     if (r->method_number == M_GET || strcmp(r->method, "QUERY") == 0)
         ap_add_output_filter_handle(in_handle, NULL, r, r->connection);
-    else if (request_is_unsafe(r) && ctx->dir->early && ctx->dir->engine == ETAG_ENGINE_ON)
+    else if (request_is_unsafe(r) && ctx->dir->engine == ETAG_ENGINE_ON &&
+             (ctx->dir->early || generation_wanted(ctx->dir)))
         ap_add_output_filter_handle(write_handle, ctx, r, r->connection);
 }
 

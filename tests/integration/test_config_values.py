@@ -6,8 +6,7 @@ from env import machine
 
 WRONG = [
     ("ETagEngine Maybe", '"Maybe" is none of: On, Off, DetectionOnly'),
-    ("ETagSource upstream guess", '"guess" is none of: upstream, digest, version'),
-    ("ETagSource generation", "generation is not available in this release; use upstream, digest or version"),
+    ("ETagSource upstream guess", '"guess" is none of: upstream, digest, version, generation'),
     ("ETagSource digest digest", '"digest" is named twice'),
     ("ETagSource", "at least one of upstream, digest, version"),
     ("ETagCoded both", '"both" is none of: strong, weak'),
@@ -67,7 +66,7 @@ RIGHT = [
     "ETagInlineLimit 1g", "ETagIgnoreQuery all", "ETagVary Cookie:sid X-Lang", "ETagVary none", "ETagCredentials None",
     "ETagGroups a b:c/d", "ETagGroupHeader Surrogate-Key xkey strip", "ETagGroupHeader None",
     'ETagVersion "expr=%{req:X-Build}"', 'ETagGroups "expr=product-%{env:ID}"', "ETagBaseURL HTTP://[2001:DB8::1]:8080/",
-    "ETagSource version upstream digest", "ETagSalt None", "ETagDaemon " + "x" * 40,
+    "ETagSource version upstream digest", "ETagSource generation", "ETagSalt None", "ETagDaemon " + "x" * 40,
 ]
 
 GLOBAL = ["ETagDaemon /s", "ETagTimeout 1s", "ETagAllowOverride On"]

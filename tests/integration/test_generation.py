@@ -42,6 +42,12 @@ class Cluster:
             daemon.wait_info("applied", record)
 
 
+def attached(site):
+    """A child attaches with its first request, and goes on without until it has."""
+    site.get("/nothing")
+    return {int(pid) for pid in re.findall(r"child (\d+) mapped table", site.error_text())} >= set(site.children())
+
+
 def configuration(backend, more=""):
     return (f"ETagEngine On\nETagSource generation\nETagTimeout 1s\nETagBaseURL http://{HOST}/\n"
             f"ETagGroupHeader Surrogate-Key Cache-Groups\n{more}ProxyPass / {backend.url}/ disablereuse=on\n")
@@ -54,8 +60,8 @@ def make_cluster(redis, new_etagd, new_httpd, backend):
         servers = [new_httpd(configuration(backend, more), modules=modules, etagd=d).start() for d in daemons]
         for daemon in daemons:
             daemon.wait_info("state", "held", 15)
-        for server in servers:  # the first request attaches and announces the names of hosts
-            server.get("/nothing")
+        for server in servers:
+            wait_for(lambda s=server: attached(s), "every child to be attached")
         for daemon in daemons:
             daemon.wait_info("hosts", "1")
             daemon.wait_info("applied", lambda v: v == redis.call("XREVRANGE", LOG, "+", "-", "COUNT", 1)[0][0].decode())
@@ -189,6 +195,16 @@ def test_without_redis_no_tag(make_cluster):
     wait_for(lambda: node.get("/p").etag, "a tag again")
 
 
+def test_a_write_ends_the_generation(make_cluster):
+    """Also where nothing is answered early: who has written must not get the old page confirmed, on any node."""
+    cluster = make_cluster(nodes=2)
+    tag = tag_of(cluster.nodes[0].get("/p"))
+    assert confirms(cluster.nodes[1], tag)
+    assert cluster.nodes[0].request("POST", "/p", body=b"x").status == 200
+    assert not confirms(cluster.nodes[0], tag)
+    wait_for(lambda: not confirms(cluster.nodes[1], tag), "the other node to know")
+
+
 # ---- what was begun before an invalidation ----
 
 @pytest.mark.parametrize("known", [True, False])
@@ -219,6 +235,7 @@ def test_begun_before_carries_neither_name(store, known, make_cluster, single, e
     backend.routes["/p"] = fast
     tell("url", f"{HOST}/p")
     new = tag_of(other.get("/p"))
+    assert tag_of(node.get("/p")) == new, "its table holds it"
     go.set()
     thread.join()
     assert new != old and (late[0].status, late[0].etag, late[0].body) == (200, None, b"old content")
@@ -437,8 +454,19 @@ def test_half_a_page_is_not_learned(single, backend):
     assert confirms(site, tag, "/broken") and backend.count("/broken") in (before, before + 1)
 
 
-def test_a_life_is_over_for_all_that_was_learned(single, backend):
-    site, _ = single("ETagEarly On\nETagTTL 2s\n")
-    tag = tag_of(site.get("/p"))
-    wait_for(lambda: not confirms(site, tag), "the end of its life")
-    assert tag_of(site.get("/p")) != tag
+def test_a_life_is_over_for_all_that_was_learned(single, backend, etagd):
+    """ETagTTL counts from when the name was given: a page that was learned later may be younger than the client's."""
+    site, _ = single("ETagEarly On\nETagTTL 3s\n")
+    key = f"http://{HOST}/p#g"
+
+    def describe():
+        pairs = etagd.call("ETAG", "GET", key)
+        return {pairs[i].decode(): pairs[i + 1].decode() for i in range(0, len(pairs), 2)}
+
+    tag = tag_of(site.head("/p"))  # which teaches nothing
+    wait_for(lambda: describe()["expires-in"] == "1", "half of its life to be over")
+    assert tag_of(site.get("/p")) == tag
+    before = backend.count("/p")
+    assert confirms(site, tag) and backend.count("/p") == before
+    wait_for(lambda: describe()["state"] == "expired", "its end")
+    assert not confirms(site, tag)

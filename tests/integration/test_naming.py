@@ -187,6 +187,17 @@ def test_a_node_that_starts_later_takes_it_over(nodes, redis, new_etagd):
     assert second and name(three, tags=["y"]) == second
 
 
+def test_names_of_hosts_move_all_nodes_alike(nodes, redis):
+    """Each node takes a new name of a host for a reason to doubt what is older, at a moment of its own."""
+    one, two = nodes
+    redis.cli("XADD", LOG, "*", "note", "x")
+    assert one.call("ETAG", "HOSTS", "shop.example", "shop.example") == "OK"
+    two.wait_info("hosts", 1)
+    forget(redis, nodes, "note", "y")
+    first = name(two)
+    assert first and name(one) == first
+
+
 def test_who_goes_away_is_forgotten(nodes, redis):
     one, _ = nodes
     at = one.snapshot()

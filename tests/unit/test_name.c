@@ -331,6 +331,26 @@ static void any_query_ends_the_name_of_several(void **state)
     assert_string_equal(ask(n, &q).name, one);
 }
 
+/* Positions are shared by all nodes only if each record moves them: one that stayed behind could not carry a name
+ * that another gave. */
+static void every_record_is_a_position(void **state)
+{
+    static const char *const remarks[][2] = {{"note", "x"}, {"x-hosts", "changed"}, {"by", "me"}};
+    struct node *n = *state;
+    struct answer first = ask_now(n);
+
+    for (size_t i = 0; i < COUNT(remarks); i++) {
+        struct span fields[] = {span_str(remarks[i][0]), span_str(remarks[i][1])};
+        struct table_snapshot at = before(n);
+        const char *error;
+        char id[48];
+
+        assert_true(store_log_add(n->store, fields, 2, id, &error));
+        assert_true(before(n).seq == at.seq + 1);
+        assert_string_equal(ask_now(n).name, first.name);
+    }
+}
+
 static void no_lease_no_name(void **state)
 {
     struct node *n = *state;
@@ -459,6 +479,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_covers_the_page_ends_its_name, setup, teardown),
         cmocka_unit_test_setup_teardown(labels_have_names_of_their_own, setup, teardown),
         cmocka_unit_test_setup_teardown(any_query_ends_the_name_of_several, setup, teardown),
+        cmocka_unit_test_setup_teardown(every_record_is_a_position, setup, teardown),
         cmocka_unit_test_setup_teardown(no_lease_no_name, setup, teardown),
         cmocka_unit_test_setup_teardown(malformed_questions, setup, teardown),
         cmocka_unit_test_setup_teardown(nobody_publishes_a_name, setup, teardown),
