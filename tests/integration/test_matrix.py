@@ -3,6 +3,7 @@
 the answers against an oracle written from the RFC (matrix/oracle.py, cases/*.json). ETAG_SEED repeats a sample."""
 import os
 import random
+import time
 
 import pytest
 from env.php import Php
@@ -22,11 +23,11 @@ WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
 @pytest.fixture
 def new_site(servers, new_httpd, new_etagd, backend):
-    def make(up=True, mpm="event", module=None):
+    def make(up=True, mpm="event", module=None, engine="On"):
         etagd = new_etagd()
         if up:
             etagd.start()
-        site = Site(new_httpd, servers(Php).start(), backend, etagd, mpm, module)
+        site = Site(new_httpd, servers(Php).start(), backend, etagd, mpm, module, engine)
         if not up:
             site.httpd.expect_log("working without etagd")
         return site
@@ -93,6 +94,40 @@ def test_everything(new_site, front):
     up, mpm, h2 = front
     site = new_site(up, mpm)
     prove(site, everything(site), h2)
+
+
+# --- DetectionOnly ---
+
+def comparable(r, got):
+    """An answer without its time, and without what depends on how fast a page comes, on a random hash (Allow), or on
+    which request is a connection's first (Upgrade)."""
+    unlike = {"date", "allow", "upgrade", "connection"}
+    if r.server != "file":
+        unlike |= {"content-length", "transfer-encoding"}
+    allowed = sorted((got.one("Allow") or "").split(","))
+    return got.status, {n: v for n, v in got.fields.items() if n not in unlike}, allowed, got.body
+
+
+def prove_unchanged(new_site, choose):
+    """Answers to the same requests as stock httpd gives them, also where they name our tags."""
+    ours, stock, detecting = (new_site(engine=e) for e in ("On", None, "DetectionOnly"))
+    differing = []
+    for whose in (ours, stock):
+        pairs, now = choose(everything(whose)), int(time.time())
+        for one, other in zip(stock.ask(pairs, now=now), detecting.ask(pairs, now=now)):
+            if comparable(one[0], one[-1]) != comparable(other[0], other[-1]):
+                differing.append(judge.describe(*one[:3], [f"stock: {one[-1]!r}"], other[-1]))
+    if differing:
+        pytest.fail(f"seed {SEED}: {len(differing)} answers differ:\n" + "\n".join(differing[:SHOWN]), pytrace=False)
+
+
+def test_detection_only_changes_nothing(new_site):
+    prove_unchanged(new_site, lambda pairs: random.Random(SEED).sample(pairs, SAMPLE // 2))
+
+
+@pytest.mark.long
+def test_detection_only_changes_nothing_at_all(new_site):
+    prove_unchanged(new_site, lambda pairs: pairs)
 
 
 # --- the oracle by hand, and on what it must not accept ---
