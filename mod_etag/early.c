@@ -345,10 +345,11 @@ int etag_early_write(request_rec *r)
         ctx->dir->engine != ETAG_ENGINE_ON)
         return DECLINED;
     request_read_conditionals(r, &ctx->saved);
-    /* False whatever the current tag is, and not every application would notice; or it cannot be told: the name of
-     * a generation is no word about what a write would replace. */
-    if (names_nothing(ctx->saved.if_match) || names_nothing(ctx->saved.if_none_match) ||
-        names_generation(ctx->saved.if_none_match))
+    /* False whatever the current tag is, and not every application would notice. */
+    if (names_nothing(ctx->saved.if_match) || names_nothing(ctx->saved.if_none_match))
+        return refuse(r, HTTP_PRECONDITION_FAILED, "write");
+    /* Whether it is current cannot be told: a generation's name is no word about what a write would replace. */
+    if (names_generation(ctx->saved.if_none_match))
         return refuse(r, HTTP_PRECONDITION_FAILED, "write");
     if (!names_ours(ctx->saved.if_match) && !names_ours(ctx->saved.if_none_match))
         return DECLINED; /* the application's own tags, or none: its own business */
