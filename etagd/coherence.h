@@ -27,11 +27,13 @@
  * So staleness after an acknowledged invalidation is bounded by LEASE whatever breaks, counted from
  * before the send, on one clock of one machine. A late answer shortens the lease, none lets it run out.
  *
- * One Redis is one authority: this build does not follow failovers. Where that server has replicas, a
- * promotion by hand changes its replication history, hence the epoch; an invalidation that only the old
- * master acknowledged is then covered by the new epoch on every node that follows the new one. A node
- * that still talks to an isolated old master renews there: do not promote a replica while the old
- * master can still be reached.
+ * Replicas: a renewal is reported here only after as many of them have confirmed it (WAIT) as could be promoted
+ * (etagd/sentinel.h; where no Sentinels are asked, WaitReplicas says how many). Each of them was still a replica of
+ * this master after t0, so nothing can have been appended elsewhere before t0, and the bound above holds on an
+ * isolated master too. A promotion changes the replication history, hence the epoch: records that the new master
+ * never saw are covered by it, on every node. What is appended to an isolated master after another one was promoted
+ * is not: who invalidates must see as many replicas confirm it (WAIT), as etagd does with its own. With replicas that
+ * nobody waits for (WaitReplicas 0, no Sentinels), do not promote one while the old master can still be reached.
  *
  * Event-loop thread only.
  */

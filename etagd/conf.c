@@ -13,6 +13,7 @@
 #include "etagd/lib/proto.h"
 #include "etagd/lib/table.h"
 #include "etagd/log.h"
+#include "etagd/redis_url.h"
 
 enum option_kind { TEXT, NUMBER, OCTAL, DURATION, SIZE };
 
@@ -37,6 +38,11 @@ static const struct option options[] = {
     {"Redis", TEXT, AT(redis), NULL, 0, 0, "URL of the shared store; unset: embedded store, one node"},
     {"RedisUser", TEXT, AT(redis_user), NULL, 0, 0, "user to authenticate as; default: the URL's"},
     {"RedisPasswordFile", TEXT, AT(redis_password_file), NULL, 0, 0, "file whose first line is the password"},
+    {"SentinelUser", TEXT, AT(sentinel_user), NULL, 0, 0, "user to authenticate as to Sentinels; default: none"},
+    {"SentinelPasswordFile", TEXT, AT(sentinel_password_file), NULL, 0, 0,
+     "file whose first line is the Sentinels' password"},
+    {"WaitReplicas", NUMBER, AT(wait_replicas), "0", 0, 64,
+     "replicas that must confirm every renewal; with Sentinels at least so many"},
     {"KeyPrefix", TEXT, AT(key_prefix), "etag", 0, 0, "first word of every name in Redis"},
     {"Lease", DURATION, AT(lease_ms), "2s", 500, TABLE_LEASE_MAX_MS, "bound of staleness when anything breaks"},
     {"Horizon", DURATION, AT(horizon_ms), "48h", HOUR, 8760 * HOUR, "how long the invalidation log keeps records"},
@@ -72,7 +78,8 @@ static void *member(const struct conf *c, const struct option *o)
 /* unsigned and uint64_t members are told apart here and nowhere else. */
 static bool is_narrow(const struct option *o)
 {
-    return o->offset == AT(socket_mode) || o->offset == AT(max_clients) || o->offset == AT(hash_threads);
+    return o->offset == AT(socket_mode) || o->offset == AT(max_clients) || o->offset == AT(hash_threads) ||
+           o->offset == AT(wait_replicas);
 }
 
 static uint64_t number_of(const struct conf *c, const struct option *o)
@@ -141,11 +148,15 @@ static bool is_line(const char *value)
 static bool assign(struct conf *c, const struct option *o, const char *value, const char *origin,
                    struct conf_error *err)
 {
+    struct redis_url url;
+    const char *why;
     uint64_t n;
     char range[160];
 
     if (!is_line(value))
         return conf_fail(err, "%s: %s: a value has no control characters and no double quotes within", origin, o->name);
+    if (o->offset == AT(redis) && *value && !redis_url_parse(value, &url, &why))
+        return conf_fail(err, "%s: Redis \"%s\": %s", origin, value, why);
     if (o->kind == TEXT) {
         char **text = member(c, o);
         char *copy = *value ? strdup(value) : NULL;

@@ -21,6 +21,9 @@ struct conf {
     char *redis;           /* Redis: URL; NULL: embedded store */
     char *redis_user;      /* RedisUser; NULL: the URL's, else default */
     char *redis_password_file; /* RedisPasswordFile: its first line; must not be readable by others */
+    char *sentinel_user;   /* SentinelUser; NULL: default */
+    char *sentinel_password_file; /* SentinelPasswordFile; as RedisPasswordFile */
+    unsigned wait_replicas; /* WaitReplicas: at least so many confirm a renewal; default 0 */
     char *key_prefix;      /* KeyPrefix; default "etag" */
     uint64_t lease_ms;     /* Lease; default 2s, 500ms to TABLE_LEASE_MAX_MS */
     uint64_t horizon_ms;   /* Horizon: how long the log keeps records; default 48h */

@@ -10,7 +10,6 @@
 
 #include "etagd/accounts.h"
 #include "etagd/log.h"
-#include "etagd/redis_url.h"
 
 static bool check_socket(const struct conf *c, struct conf_error *err)
 {
@@ -27,22 +26,21 @@ static bool check_socket(const struct conf *c, struct conf_error *err)
     return true;
 }
 
-static bool check_password_file(const struct conf *c, struct conf_error *err)
+static bool check_password_file(const char *option, const char *file, struct conf_error *err)
 {
     struct stat st;
-    const char *file = c->redis_password_file;
 
     if (!file)
         return true;
     if (stat(file, &st) < 0)
-        return conf_fail(err, "RedisPasswordFile \"%s\": %s", file, strerror(errno));
+        return conf_fail(err, "%s \"%s\": %s", option, file, strerror(errno));
     if (!S_ISREG(st.st_mode))
-        return conf_fail(err, "RedisPasswordFile \"%s\": not a regular file", file);
+        return conf_fail(err, "%s \"%s\": not a regular file", option, file);
     /* Ours: nobody else's. Another's: only lent to us, by way of our group. */
     if (st.st_mode & S_IRWXO || (st.st_mode & S_IRWXG && (st.st_uid == geteuid() || st.st_gid != getegid())))
-        return conf_fail(err, "RedisPasswordFile \"%s\": others than etagd may read it; chmod 0600 it", file);
+        return conf_fail(err, "%s \"%s\": others than etagd may read it; chmod 0600 it", option, file);
     if (access(file, R_OK) < 0)
-        return conf_fail(err, "RedisPasswordFile \"%s\": %s; make etagd's user its owner", file, strerror(errno));
+        return conf_fail(err, "%s \"%s\": %s; make etagd's user its owner", option, file, strerror(errno));
     return true;
 }
 
@@ -85,15 +83,12 @@ static bool check_digest_file(const struct conf *c, struct conf_error *err)
 
 bool conf_check(struct conf *c, struct conf_error *err)
 {
-    struct redis_url url;
     enum log_level level;
-    const char *why;
 
-    if (!check_socket(c, err) || !check_words(c, err) || !check_accounts(c, err) || !check_password_file(c, err) ||
-        !check_digest_file(c, err))
+    if (!check_socket(c, err) || !check_words(c, err) || !check_accounts(c, err) ||
+        !check_password_file("RedisPasswordFile", c->redis_password_file, err) ||
+        !check_password_file("SentinelPasswordFile", c->sentinel_password_file, err) || !check_digest_file(c, err))
         return false;
-    if (c->redis && !redis_url_parse(c->redis, &url, &why))
-        return conf_fail(err, "Redis \"%s\": %s", c->redis, why);
     if (!c->log_level || !log_level_parse(c->log_level, &level))
         return conf_fail(err, "LogLevel \"%s\": expected error, warn, info or debug", c->log_level ? c->log_level : "");
     if (c->tag_ttl_ms > c->horizon_ms / 2)

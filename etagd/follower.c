@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "etagd/follower.h"
+#include "etagd/follower_state.h"
 
 #include <event2/event.h>
 #include <inttypes.h>
-#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -11,7 +10,6 @@
 #include "etagd/conf.h"
 #include "etagd/log.h"
 #include "etagd/lua.h"
-#include "etagd/script.h"
 
 #define BLOCK_MS 1000u /* how long the server holds a read of the log back */
 #define BATCH 1000u /* records of one read */
@@ -20,191 +18,6 @@
 #define PACE_MS 5u /* ... reads are gathered, which costs the server less */
 #define CONNECT_MS 2000u
 #define RECHECK_MS 200u /* after an answer that the tail cannot go on from */
-#define ERROR_LINE_MS 5000u /* between lines about the same outage */
-
-struct follower {
-    const struct conf *conf;
-    struct event_base *base;
-    struct redis_url url;
-    struct coherence *coherence;
-    char epoch_key[160], log_key[160], nodes_key[160];
-
-    struct redis *lease;
-    struct script renew;
-    struct event *renew_timer;
-    bool renewing, renew_again;
-    uint64_t renew_t0;
-
-    struct redis *tail;
-    struct event *pace_timer; /* the next read */
-    struct event *recheck_timer; /* the next look at the epoch */
-    bool reading, restarting;
-    struct coherence_mark mark; /* of the read in flight */
-    uint64_t second_ms, second_records;
-
-    bool held; /* as last logged */
-    uint64_t logged_ms;
-    char logged[256];
-    uint64_t renewals, refusals;
-    char error[256];
-};
-
-/* ---- the state, for people ---- */
-
-/* Both connections meet the same trouble again and again: it is told once. */
-static void remember_error(struct follower *f, const char *what, const char *why)
-{
-    uint64_t now = clock_mono_ms();
-
-    snprintf(f->error, sizeof f->error, "%s: %.200s", what, why);
-    if (f->held || strncmp(f->logged, why, sizeof f->logged - 1) == 0 ||
-        (f->logged_ms && now - f->logged_ms < ERROR_LINE_MS))
-        return;
-    f->logged_ms = now;
-    snprintf(f->logged, sizeof f->logged, "%s", why);
-    log_warn("no lease yet: %s", f->error);
-}
-
-/* One line when it changes, not one per renewal. */
-static void report_lease(struct follower *f)
-{
-    bool held = coherence_lease(f->coherence) > clock_boot_ms();
-
-    if (held == f->held)
-        return;
-    f->held = held;
-    if (held) {
-        log_info("lease held: epoch %s", coherence_epoch(f->coherence));
-        f->error[0] = f->logged[0] = '\0';
-        f->logged_ms = 0;
-    } else {
-        log_warn("lease lapsed, every request goes to its handler: %s",
-                 f->error[0] ? f->error : "Redis has not confirmed it");
-    }
-}
-
-static void on_fault(struct follower *f, const char *what, const struct redis_reply *reply)
-{
-    char why[256];
-
-    redis_explain(redis_text(reply), redis_is_fault(reply, "WRONGTYPE") ? NULL : f->log_key, why, sizeof why);
-    remember_error(f, what, why);
-}
-
-/* ---- the lease ---- */
-
-static void restart_tail(struct follower *f);
-
-static bool read_renewal(const struct redis_reply *reply, struct coherence_renewal *r)
-{
-    struct span epoch = redis_text(redis_at(reply, 0));
-    long long born_added = redis_number(redis_at(reply, 2)), added = redis_number(redis_at(reply, 4));
-
-    if (redis_count(reply) < 9 || epoch.n == 0 || epoch.n > COHERENCE_EPOCH || born_added < 0 || added < 0)
-        return false;
-    memcpy(r->epoch, epoch.p, epoch.n);
-    r->epoch[epoch.n] = '\0';
-    r->born_added = (uint64_t)born_added;
-    r->added = (uint64_t)added;
-    return log_id_parse(redis_text(redis_at(reply, 1)), &r->born) &&
-           log_id_parse(redis_text(redis_at(reply, 3)), &r->last) &&
-           log_id_parse(redis_text(redis_at(reply, 5)), &r->first) &&
-           log_id_parse(redis_text(redis_at(reply, 6)), &r->deleted);
-}
-
-static void renewed(struct follower *f, const struct coherence_renewal *r, struct span why)
-{
-    f->renewals++;
-    if (why.n)
-        log_info("new epoch %s: %.*s; whatever was learned before is void", r->epoch, (int)why.n, why.p);
-    switch (coherence_renewed(f->coherence, f->renew_t0, r)) {
-    case COHERENCE_RESTART:
-        restart_tail(f);
-        break;
-    case COHERENCE_REFUSED:
-        f->refusals++;
-        remember_error(f, "renewal", "the log is not the one it was; a new epoch is asked for");
-        break;
-    case COHERENCE_PENDING:
-    case COHERENCE_LEASED:
-        break;
-    }
-}
-
-static void on_renewed(void *arg, const struct redis_reply *reply)
-{
-    struct follower *f = arg;
-    struct coherence_renewal r;
-
-    f->renewing = false;
-    if (redis_is_fault(reply, "NOSCRIPT")) {
-        script_load(&f->renew, f->lease); /* for the next turn */
-        remember_error(f, "renewal", "the server had forgotten the script");
-    } else if (redis_kind(reply) == REDIS_FAULT) {
-        f->refusals++;
-        on_fault(f, "renewal", reply);
-    } else if (redis_kind(reply) != REDIS_LOST) {
-        if (read_renewal(reply, &r)) {
-            renewed(f, &r, redis_text(redis_at(reply, 7)));
-        } else {
-            f->refusals++;
-            remember_error(f, "renewal", "the answer makes no sense: is this Redis 7.0 or newer?");
-        }
-    }
-    report_lease(f);
-    if (f->renew_again)
-        follower_renew(f);
-}
-
-void follower_renew(struct follower *f)
-{
-    struct span known, node = span_str(f->conf->node);
-    unsigned char random[16];
-    char applied[LOG_ID_TEXT], fresh[33], horizon[24], length[24];
-    bool end;
-
-    f->renew_again = f->renewing;
-    if (f->renewing || !f->lease || !redis_is_up(f->lease) || RAND_bytes(random, sizeof random) != 1)
-        return;
-    for (size_t i = 0; i < sizeof random; i++)
-        snprintf(fresh + 2 * i, 3, "%02x", random[i]);
-    log_id_format(coherence_position(f->coherence), applied);
-    coherence_ask(f->coherence, &known, &end);
-    snprintf(horizon, sizeof horizon, "%" PRIu64, f->conf->horizon_ms);
-    snprintf(length, sizeof length, "%" PRIu64, f->conf->log_max);
-    struct span args[] = {span_str(f->epoch_key), span_str(f->log_key),
-                          span_str(f->nodes_key), node,
-                          span_str(applied),      known.n ? known : SPAN_LITERAL("-"),
-                          span_str(fresh),        end ? SPAN_LITERAL("1") : SPAN_LITERAL("0"),
-                          span_str(horizon),      span_str(length),
-                          SPAN_LITERAL("etagd")};
-    f->renew_t0 = clock_boot_ms(); /* before the send: a late answer shortens the lease */
-    f->renewing = script_call(&f->renew, f->lease, 3, sizeof args / sizeof args[0], args, on_renewed, f);
-}
-
-static void on_renew_timer(evutil_socket_t fd, short what, void *arg)
-{
-    struct follower *f = arg;
-
-    (void)fd;
-    (void)what;
-    report_lease(f);
-    if (!f->renewing)
-        follower_renew(f);
-}
-
-static void on_lease_up(void *arg)
-{
-    struct follower *f = arg;
-
-    script_load(&f->renew, f->lease);
-    follower_renew(f);
-}
-
-static void on_lease_down(void *arg, const char *why)
-{
-    remember_error(arg, "lease connection", why);
-}
 
 /* ---- the tail ---- */
 
@@ -229,7 +42,7 @@ static void on_recheck_timer(evutil_socket_t fd, short what, void *arg)
 }
 
 /* A read in flight belongs to the old history; on a new connection nothing of it can arrive. */
-static void restart_tail(struct follower *f)
+void follower_restart_tail(struct follower *f)
 {
     if (redis_is_up(f->tail) && !f->reading) {
         check_epoch(f);
@@ -294,7 +107,7 @@ static void on_log(void *arg, const struct redis_reply *reply)
     case REDIS_LOST:
         return;
     case REDIS_FAULT:
-        on_fault(f, "reading the log", reply);
+        follower_fault(f, "reading the log", reply);
         recheck(f);
         return;
     default:
@@ -304,7 +117,7 @@ static void on_log(void *arg, const struct redis_reply *reply)
         on_record(f, generation, redis_at(records, i));
     if (redis_kind(reply) == REDIS_NIL)
         coherence_nothing(f->coherence, &f->mark);
-    report_lease(f);
+    follower_report(f);
     if (generation != coherence_generation(f->coherence))
         return; /* the tail is being started again */
     /* A full batch means that there is more to catch up with: no pause then. */
@@ -334,7 +147,7 @@ static void on_epoch(void *arg, const struct redis_reply *reply)
     struct follower *f = arg;
 
     if (redis_kind(reply) == REDIS_FAULT) {
-        on_fault(f, "reading the epoch", reply);
+        follower_fault(f, "reading the epoch", reply);
         recheck(f);
         return;
     }
@@ -373,29 +186,21 @@ static void on_tail_down(void *arg, const char *why)
 
     f->reading = false;
     if (!f->restarting)
-        remember_error(f, "tail connection", why);
+        follower_error(f, "tail connection", why);
 }
 
 /* ---- life ---- */
 
-void follower_connection_name(const struct conf *conf, const char *role, char *out, size_t size)
-{
-    snprintf(out, size, "etagd:%s:%s", conf->node, role);
-    for (char *c = out; *c; c++)
-        if (*c <= ' ' || *c > '~')
-            *c = '-';
-}
-
 static bool make_timers(struct follower *f)
 {
-    f->renew_timer = event_new(f->base, -1, EV_PERSIST, on_renew_timer, f);
+    f->renew_timer = event_new(f->base, -1, EV_PERSIST, follower_lease_timer, f);
     f->pace_timer = event_new(f->base, -1, 0, on_pace_timer, f);
     f->recheck_timer = event_new(f->base, -1, 0, on_recheck_timer, f);
     return f->renew_timer && f->pace_timer && f->recheck_timer;
 }
 
 struct follower *follower_new(struct event_base *base, const struct conf *conf, const struct redis_url *url,
-                              const struct coherence_events *events)
+                              struct sentinels *sentinels, const struct coherence_events *events)
 {
     struct follower *f = calloc(1, sizeof *f);
 
@@ -404,6 +209,7 @@ struct follower *follower_new(struct event_base *base, const struct conf *conf, 
     f->conf = conf;
     f->base = base;
     f->url = *url;
+    f->sentinels = sentinels;
     snprintf(f->epoch_key, sizeof f->epoch_key, "{%s}:epoch", conf->key_prefix);
     snprintf(f->log_key, sizeof f->log_key, "{%s}:log", conf->key_prefix);
     snprintf(f->nodes_key, sizeof f->nodes_key, "{%s}:nodes", conf->key_prefix);
@@ -439,6 +245,7 @@ static struct redis *connect_as(struct follower *f, const char *role, unsigned r
         .user = f->conf->redis_user,
         .password_file = f->conf->redis_password_file,
         .name = name,
+        .master = f->sentinels != NULL,
         .connect_ms = CONNECT_MS,
         .reply_ms = reply_ms,
         .queue_max = 16,
@@ -447,7 +254,7 @@ static struct redis *connect_as(struct follower *f, const char *role, unsigned r
         .arg = f,
     };
 
-    follower_connection_name(f->conf, role, name, sizeof name);
+    redis_connection_name(f->conf->node, role, name, sizeof name);
     return redis_new(f->base, &options);
 }
 
@@ -459,23 +266,22 @@ void follower_start(struct follower *f)
     if (f->lease)
         return;
     /* An answer older than the lease would give none. */
-    f->lease = connect_as(f, "lease", (unsigned)f->conf->lease_ms, on_lease_up, on_lease_down);
+    f->lease = connect_as(f, "lease", (unsigned)f->conf->lease_ms, follower_lease_up, follower_lease_down);
     f->tail = connect_as(f, "tail", 2 * BLOCK_MS, on_tail_up, on_tail_down);
     if (!f->lease || !f->tail || event_add(f->renew_timer, &every) != 0)
         log_error("out of memory: no lease; restart etagd");
 }
 
+void follower_move(struct follower *f, const struct redis_address *to)
+{
+    f->url.at = *to;
+    if (!f->lease)
+        return;
+    redis_move(f->lease, to);
+    redis_move(f->tail, to);
+}
+
 const struct coherence *follower_coherence(const struct follower *f)
 {
     return f->coherence;
-}
-
-void follower_stats(const struct follower *f, struct follower_stats *out)
-{
-    bool held = coherence_lease(f->coherence) > clock_boot_ms();
-
-    out->state = held ? "held" : f->renewals ? "lapsed" : "waiting";
-    out->renewals = f->renewals;
-    out->refusals = f->refusals;
-    memcpy(out->error, f->error, sizeof out->error);
 }

@@ -37,7 +37,8 @@ etagd_libetagd_la_SOURCES = \
 	etagd/redis.c etagd/redis.h etagd/redis_state.h etagd/redis_connect.c \
 	etagd/script.c etagd/script.h \
 	etagd/coherence.c etagd/coherence.h \
-	etagd/follower.c etagd/follower.h \
+	etagd/sentinel.c etagd/sentinel.h etagd/sentinel_answer.c etagd/sentinel_answer.h \
+	etagd/follower.c etagd/follower.h etagd/follower_state.h etagd/follower_lease.c \
 	etagd/writer.c etagd/writer.h etagd/writer_private.h \
 	etagd/writer_memory.c etagd/writer_index.c etagd/writer_ring.c etagd/writer_dict.c etagd/writer_cells.c \
 	etagd/fields.c etagd/fields.h \

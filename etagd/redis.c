@@ -183,7 +183,10 @@ static void on_reply(struct redis *r, redisReply *reply)
     struct command *c = pop(r);
 
     if (!c) {
-        redis_fail(r, "a reply that nothing asked for");
+        if (r->options.message)
+            r->options.message(r->options.arg, (const struct redis_reply *)reply);
+        else
+            redis_fail(r, "a reply that nothing asked for");
         return;
     }
     if (c->reply)

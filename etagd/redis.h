@@ -4,8 +4,8 @@
  * bytes over TCP or a unix socket. Commands are pipelined; replies come back in order, one per command.
  * After connecting it authenticates, selects the database and names itself; only then is it up. When it
  * breaks, everything in flight is answered by "lost", and it connects again after a pause of 50 ms,
- * doubling to 2 s, with a random part, so that many nodes do not come back at one moment. Event-loop
- * thread only.
+ * doubling to 2 s, with a random part, so that many nodes do not come back at one moment. A URL that
+ * names no server (sentinel://) waits for redis_move. Event-loop thread only.
  */
 #ifndef ETAGD_REDIS_H
 #define ETAGD_REDIS_H
@@ -42,11 +42,14 @@ struct redis_options {
     const char *user; /* NULL: the URL's; copied */
     const char *password_file; /* NULL: none; read at every connect, so that it can be changed; copied */
     const char *name; /* CLIENT SETNAME; copied */
+    bool master; /* a server that is no master (ROLE) is given up: for one that others named */
     unsigned connect_ms; /* until up */
     unsigned reply_ms; /* for the oldest command in flight; then the connection is given up */
     size_t queue_max; /* commands in flight */
     void (*up)(void *arg);
     void (*down)(void *arg, const char *why); /* also when connecting failed */
+    /* What no command asked for: messages of a subscription. NULL: the connection is given up then. */
+    void (*message)(void *arg, const struct redis_reply *message);
     void *arg;
 };
 
@@ -63,8 +66,14 @@ bool redis_send(struct redis *r, size_t argc, const struct span *argv,
 /* Gives the connection up and makes a new one at once. Allowed in callbacks. */
 void redis_reconnect(struct redis *r);
 
+/* Another server from now on, also when it is the same again: as redis_reconnect. */
+void redis_move(struct redis *r, const struct redis_address *to);
+
 bool redis_is_up(const struct redis *r);
 size_t redis_in_flight(const struct redis *r);
+
+/* "etagd:<node>:<role>" as a connection's name; characters Redis does not allow become "-". */
+void redis_connection_name(const char *node, const char *role, char *out, size_t size);
 
 /* For people: what went wrong and what to do about it; key names the key a command was about or is NULL. */
 void redis_explain(struct span fault, const char *key, char *out, size_t size);

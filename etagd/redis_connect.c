@@ -51,6 +51,11 @@ static unsigned jitter(unsigned up_to)
     return random % (up_to + 1);
 }
 
+static bool has_server(const struct redis *r)
+{
+    return r->url.path[0] || r->url.at.host[0];
+}
+
 /* The end of every entry from the event loop: acts on what redis_fail decided. */
 static void leave(struct redis *r)
 {
@@ -61,20 +66,37 @@ static void leave(struct redis *r)
     r->give_up = false;
     close_connection(r);
     r->pause_ms = pause == 0 ? PAUSE_FIRST_MS : pause * 2 < PAUSE_MAX_MS ? pause * 2 : PAUSE_MAX_MS;
-    redis_arm(r, pause / 2 + jitter(pause / 2));
+    if (has_server(r))
+        redis_arm(r, pause / 2 + jitter(pause / 2));
     redis_lose(r);
     r->options.down(r->options.arg, r->why);
 }
 
-void redis_reconnect(struct redis *r)
+static void start_again(struct redis *r, const char *why)
 {
     struct timeval now = {0, 0};
 
-    if (r->stage == STAGE_DOWN)
-        return; /* it is on its way */
     r->pause_ms = 0;
-    redis_fail(r, "started again");
+    redis_fail(r, why);
     event_add(r->timer, &now);
+}
+
+void redis_reconnect(struct redis *r)
+{
+    if (r->stage != STAGE_DOWN) /* else it is on its way */
+        start_again(r, "started again");
+}
+
+void redis_move(struct redis *r, const struct redis_address *to)
+{
+    struct timeval now = {0, 0};
+
+    r->url.at = *to;
+    r->pause_ms = PAUSE_FIRST_MS;
+    if (r->stage == STAGE_DOWN)
+        event_add(r->timer, &now);
+    else
+        start_again(r, "the Sentinels name another master");
 }
 
 /* ---- greeting ---- */
@@ -89,7 +111,7 @@ static bool read_password(struct redis *r, char *out, size_t size)
     if (n < 0) {
         char why[256];
 
-        snprintf(why, sizeof why, "RedisPasswordFile %s: %s", r->password_file, strerror(errno));
+        snprintf(why, sizeof why, "%s: %s", r->password_file, strerror(errno));
         redis_fail(r, why);
         return false;
     }
@@ -106,6 +128,22 @@ static void on_greeting(void *arg, const struct redis_reply *reply)
         return;
     char why[256];
     redis_explain(redis_text(reply), NULL, why, sizeof why);
+    redis_fail(r, why);
+}
+
+/* A Sentinel may name a server that is a replica by now, or not yet a master. */
+static void on_role(void *arg, const struct redis_reply *reply)
+{
+    struct redis *r = arg;
+    struct span role = redis_text(redis_at(reply, 0));
+    char why[256], where[160];
+
+    on_greeting(arg, reply);
+    if (r->give_up || redis_kind(reply) == REDIS_LOST || span_eq(role, SPAN_LITERAL("master")))
+        return;
+    redis_url_text(&r->url, where, sizeof where);
+    snprintf(why, sizeof why, "%s is no master but a %.*s: the Sentinels have not settled yet", where,
+             (int)(role.n < 16 ? role.n : 16), role.n ? role.p : "");
     redis_fail(r, why);
 }
 
@@ -128,7 +166,8 @@ static void greet(struct redis *r)
 {
     char password[512], database[16];
     const char *user = r->user ? r->user : r->url.user;
-    struct span auth[3] = {SPAN_LITERAL("AUTH")}, select[2], name[3], ping = SPAN_LITERAL("PING");
+    struct span auth[3] = {SPAN_LITERAL("AUTH")}, select[2], name[3];
+    struct span role = SPAN_LITERAL("ROLE"), ping = SPAN_LITERAL("PING");
     size_t n = 1;
 
     r->stage = STAGE_GREETING;
@@ -150,6 +189,8 @@ static void greet(struct redis *r)
     name[1] = SPAN_LITERAL("SETNAME");
     name[2] = span_str(r->name);
     redis_push(r, 3, name, NULL, NULL);
+    if (r->options.master)
+        redis_push(r, 1, &role, on_role, r);
     if (!redis_push(r, 1, &ping, on_greeted, r))
         redis_fail(r, "out of memory");
 }
@@ -199,9 +240,9 @@ static int family(struct redis *r)
 {
     struct in6_addr address;
 
-    if (evutil_inet_pton(AF_INET, r->url.host, &address) == 1)
+    if (evutil_inet_pton(AF_INET, r->url.at.host, &address) == 1)
         return AF_INET;
-    if (strchr(r->url.host, ':'))
+    if (strchr(r->url.at.host, ':'))
         return AF_INET6;
     r->try_ipv6 = !r->try_ipv6;
     return r->try_ipv6 ? AF_INET6 : AF_INET;
@@ -223,7 +264,7 @@ static bool open_transport(struct redis *r)
     /* Looked up without blocking the loop; addresses and names of the hosts file need no server. */
     if (!r->dns)
         r->dns = evdns_base_new(r->base, EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE);
-    return bufferevent_socket_connect_hostname(r->bev, r->dns, family(r), r->url.host, (int)r->url.port) == 0;
+    return bufferevent_socket_connect_hostname(r->bev, r->dns, family(r), r->url.at.host, (int)r->url.at.port) == 0;
 }
 
 static void connect_now(struct redis *r)
@@ -284,7 +325,7 @@ struct redis *redis_new(struct event_base *base, const struct redis_options *opt
     r->pause_ms = PAUSE_FIRST_MS;
     r->try_ipv6 = true; /* IPv4 first */
     r->timer = event_new(base, -1, 0, on_timer, r);
-    if (r->timer && r->name && event_add(r->timer, &now) == 0)
+    if (r->timer && r->name && (!has_server(r) || event_add(r->timer, &now) == 0))
         return r;
     redis_free(r);
     return NULL;
@@ -313,15 +354,26 @@ bool redis_is_up(const struct redis *r)
 
 /* ---- for people ---- */
 
+void redis_connection_name(const char *node, const char *role, char *out, size_t size)
+{
+    snprintf(out, size, "etagd:%s:%s", node, role);
+    for (char *c = out; *c; c++)
+        if (*c <= ' ' || *c > '~')
+            *c = '-';
+}
+
 static const struct {
     const char *code, *remedy;
 } remedies[] = {
-    {"WRONGPASS", "check RedisUser and RedisPasswordFile against the server's ACL"},
-    {"NOAUTH", "the server wants a password: put it in a file and name it with RedisPasswordFile"},
+    {"WRONGPASS", "check RedisUser and RedisPasswordFile against the server's ACL (for a Sentinel: SentinelUser and "
+                  "SentinelPasswordFile)"},
+    {"NOAUTH", "the server wants a password: put it in a file and name it with RedisPasswordFile (a Sentinel's: "
+               "SentinelPasswordFile)"},
     {"ERR AUTH", "the server has no password set, or wants none for this user: check RedisPasswordFile"},
     {"NOPERM", "the user's ACL lacks this command or key: see conf/redis/etagd.conf"},
     {"WRONGTYPE", "something else uses this key: DEL it, or choose another KeyPrefix"},
     {"READONLY", "this server is a replica: name the master in the Redis URL"},
+    {"NOREPLICAS", "too few replicas follow this master: it may be cut off from them, or they are down"},
     {"OOM", "the server is out of memory: raise maxmemory, and set maxmemory-policy volatile-lru"},
     {"MISCONF", "the server cannot write to its disk: look into its log"},
     {"LOADING", "the server is still loading its data: wait"},

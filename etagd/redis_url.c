@@ -59,13 +59,13 @@ static bool parse_unix(struct span rest, struct redis_url *out, const char **why
     return false;
 }
 
-static bool parse_authority(struct span authority, struct redis_url *out)
+static bool parse_address(struct span text, unsigned default_port, struct redis_address *out)
 {
-    struct span host = authority, port;
+    struct span host = text, port;
     bool has_port = false;
 
-    if (authority.n && authority.p[0] == '[') {
-        if (!split(authority, ']', &host, &port))
+    if (text.n && text.p[0] == '[') {
+        if (!split(text, ']', &host, &port))
             return false;
         host = span_of(host.p + 1, host.n - 1);
         has_port = port.n > 0;
@@ -73,23 +73,35 @@ static bool parse_authority(struct span authority, struct redis_url *out)
             return false;
         port = has_port ? span_of(port.p + 1, port.n - 1) : port;
     } else {
-        has_port = split(authority, ':', &host, &port);
+        has_port = split(text, ':', &host, &port);
     }
-    out->port = 6379;
+    out->port = default_port;
     if (has_port && (!take_number(port, 65535, &out->port) || out->port == 0))
         return false;
     return take_text(host, out->host, sizeof out->host);
 }
 
+/* Takes the database off the end. */
+static bool parse_database(struct span *rest, struct redis_url *out, const char **why)
+{
+    struct span authority, database;
+
+    if (!split(*rest, '/', &authority, &database))
+        return true;
+    *rest = authority;
+    if (database.n == 0 || take_number(database, 65535, &out->database))
+        return true;
+    *why = "the database behind the host is a number";
+    return false;
+}
+
 static bool parse_tcp(struct span rest, struct redis_url *out, const char **why)
 {
-    struct span authority = rest, database, user;
+    struct span user;
 
-    if (split(rest, '/', &authority, &database) && database.n && !take_number(database, 65535, &out->database)) {
-        *why = "the database behind the host is a number";
+    if (!parse_database(&rest, out, why))
         return false;
-    }
-    if (split(authority, '@', &user, &authority)) {
+    if (split(rest, '@', &user, &rest)) {
         if (user.n && memchr(user.p, ':', user.n)) {
             *why = "a password does not stand in the URL: put it in a file and name it with RedisPasswordFile";
             return false;
@@ -99,9 +111,40 @@ static bool parse_tcp(struct span rest, struct redis_url *out, const char **why)
             return false;
         }
     }
-    if (parse_authority(authority, out))
+    if (parse_address(rest, 6379, &out->at))
         return true;
     *why = "write redis://host:port/database, with a port of 1 to 65535 and brackets around an IPv6 address";
+    return false;
+}
+
+static bool parse_sentinels(struct span list, struct redis_url *out)
+{
+    struct span one;
+
+    for (bool more = true; more;) {
+        more = split(list, ',', &one, &list);
+        if (out->nsentinels == REDIS_SENTINELS ||
+            !parse_address(more ? one : list, 26379, &out->sentinels[out->nsentinels]))
+            return false;
+        for (unsigned i = 0; i < out->nsentinels; i++)
+            if (memcmp(&out->sentinels[i], &out->sentinels[out->nsentinels], sizeof out->sentinels[i]) == 0)
+                return false; /* a majority of Sentinels counts each of them once */
+        out->nsentinels++;
+    }
+    return true;
+}
+
+static bool parse_sentinel(struct span rest, struct redis_url *out, const char **why)
+{
+    struct span name;
+
+    if (!parse_database(&rest, out, why))
+        return false;
+    if (split(rest, '@', &name, &rest) && !memchr(name.p, ':', name.n) &&
+        take_text(name, out->master, sizeof out->master) && parse_sentinels(rest, out))
+        return true;
+    *why = "write sentinel://name@host:port,host:port/database: the master's name as \"sentinel monitor\" has it, then "
+           "up to 15 different Sentinels (port 26379 unless given); users and passwords stand in options";
     return false;
 }
 
@@ -114,15 +157,15 @@ bool redis_url_parse(const char *text, struct redis_url *out, const char **why)
         return parse_unix(span_of(url.p + 5, url.n - 5), out, why);
     if (span_starts(url, SPAN_LITERAL("redis://")))
         return parse_tcp(span_of(url.p + 8, url.n - 8), out, why);
+    if (span_starts(url, SPAN_LITERAL("sentinel://")))
+        return parse_sentinel(span_of(url.p + 11, url.n - 11), out, why);
     if (span_starts(url, SPAN_LITERAL("rediss://")))
         *why = "this build does not speak TLS to Redis: use redis:// or unix:, through a tunnel where the network is "
                "not trusted";
-    else if (span_starts(url, SPAN_LITERAL("sentinel://")))
-        *why = "this build does not ask Sentinels: name the master with redis:// or unix:";
     else if (span_starts(url, SPAN_LITERAL("cluster://")))
         *why = "this build does not speak to a Redis Cluster: name a single server with redis:// or unix:";
     else
-        *why = "a Redis URL begins with redis:// or unix:";
+        *why = "a Redis URL begins with redis://, unix: or sentinel://";
     return false;
 }
 
@@ -130,8 +173,10 @@ void redis_url_text(const struct redis_url *url, char *out, unsigned size)
 {
     if (url->path[0])
         snprintf(out, size, "unix:%s?db=%u", url->path, url->database);
-    else if (strchr(url->host, ':'))
-        snprintf(out, size, "redis://[%s]:%u/%u", url->host, url->port, url->database);
+    else if (url->at.host[0] == '\0')
+        snprintf(out, size, "sentinel://%s/%u", url->master, url->database);
+    else if (strchr(url->at.host, ':'))
+        snprintf(out, size, "redis://[%s]:%u/%u", url->at.host, url->at.port, url->database);
     else
-        snprintf(out, size, "redis://%s:%u/%u", url->host, url->port, url->database);
+        snprintf(out, size, "redis://%s:%u/%u", url->at.host, url->at.port, url->database);
 }

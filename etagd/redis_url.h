@@ -1,19 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where Redis is: redis://[user@]host[:port][/database], unix:/path[?db=number]. Passwords never stand
- * in a URL. Part of the configuration: no sockets here. Any thread.
+ * Where Redis is: redis://[user@]host[:port][/database], unix:/path[?db=number], or
+ * sentinel://name@host[:port],host[:port]...[/database], the master of that name as Sentinels tell. Passwords
+ * never stand in a URL. Part of the configuration: no sockets here. Any thread.
  */
 #ifndef ETAGD_REDIS_URL_H
 #define ETAGD_REDIS_URL_H
 
 #include <stdbool.h>
 
-struct redis_url {
-    char host[256]; /* name or address, IPv6 without brackets; empty with path */
+#define REDIS_HOST 256 /* longest host, and a NUL */
+#define REDIS_SENTINELS 15 /* most in a URL */
+
+struct redis_address {
+    char host[REDIS_HOST]; /* name or address, IPv6 without brackets */
     unsigned port;
-    char path[108]; /* unix socket; empty with host */
+};
+
+struct redis_url {
+    struct redis_address at; /* host empty: a socket, or whatever master the Sentinels name */
+    char path[108]; /* unix socket */
     char user[128]; /* empty: none */
     unsigned database;
+    char master[128]; /* its name among the Sentinels; empty: a server is named */
+    struct redis_address sentinels[REDIS_SENTINELS];
+    unsigned nsentinels;
 };
 
 /* False and *why (static text that names the remedy) when it is none, or of a kind that this build does

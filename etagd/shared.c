@@ -344,6 +344,24 @@ static struct unsent *make_unsent(const struct conf *conf)
     return conf_state_file(conf, ".unsent", path, sizeof path) ? unsent_new(UNSENT_MAX, path) : NULL;
 }
 
+static void on_master(void *arg, const struct redis_address *at)
+{
+    struct shared *s = arg;
+
+    s->moving = redis_is_up(s->data);
+    redis_move(s->data, at);
+    follower_move(s->follower, at);
+}
+
+static bool make_sentinels(struct shared *s, struct event_base *base, const struct redis_url *url)
+{
+    struct sentinel_events events = {.master = on_master, .arg = s};
+
+    if (url->nsentinels)
+        s->sentinels = sentinels_new(base, s->conf, url, &events);
+    return url->nsentinels == 0 || s->sentinels;
+}
+
 static bool make_connection(struct shared *s, struct event_base *base, const struct redis_url *url)
 {
     char name[128];
@@ -352,6 +370,7 @@ static bool make_connection(struct shared *s, struct event_base *base, const str
         .user = s->conf->redis_user,
         .password_file = s->conf->redis_password_file,
         .name = name,
+        .master = s->sentinels != NULL,
         .connect_ms = CONNECT_MS,
         .reply_ms = REPLY_MS,
         .queue_max = QUEUE_MAX,
@@ -360,7 +379,7 @@ static bool make_connection(struct shared *s, struct event_base *base, const str
         .arg = s,
     };
 
-    follower_connection_name(s->conf, "data", name, sizeof name);
+    redis_connection_name(s->conf->node, "data", name, sizeof name);
     s->data = redis_new(base, &options);
     return s->data != NULL;
 }
@@ -382,7 +401,9 @@ struct shared *shared_new(struct event_base *base, const struct conf *conf, stru
     if (!redis_url_parse(conf->redis, &url, why))
         goto fail;
     s->unsent = make_unsent(conf);
-    s->follower = follower_new(base, conf, &url, &events->log);
+    if (!make_sentinels(s, base, &url))
+        goto fail;
+    s->follower = follower_new(base, conf, &url, s->sentinels, &events->log);
     s->fetches = fetches_new(conf->key_prefix, events->entry, events->log.arg);
     s->retry_timer = event_new(base, -1, 0, on_retry_timer, s);
     s->marker_timer = event_new(base, -1, 0, on_marker_timer, s);
@@ -401,6 +422,7 @@ void shared_free(struct shared *s)
 {
     if (!s)
         return;
+    sentinels_free(s->sentinels);
     redis_free(s->data);
     follower_free(s->follower);
     fetches_free(s->fetches);
@@ -436,9 +458,16 @@ void shared_stats(const struct shared *s, struct shared_stats *out)
     out->fetching = fetches.in_flight;
     out->unsent = unsent_count(s->unsent);
     out->widened = unsent_widened(s->unsent);
+    if (s->sentinels)
+        sentinels_stats(s->sentinels, &out->sentinels);
     out->connected = redis_is_up(s->data);
     out->state = follower.state;
+    out->replicas = follower.replicas;
     out->renewals = follower.renewals;
     out->refusals = follower.refusals;
-    snprintf(out->error, sizeof out->error, "%s", follower.error[0] ? follower.error : s->error);
+    snprintf(out->error, sizeof out->error, "%s",
+             follower.error[0] ? follower.error
+             : s->error[0]     ? s->error
+             : s->sentinels    ? out->sentinels.error
+                               : "");
 }

@@ -10,6 +10,7 @@
 #include "etagd/coherence.h"
 #include "etagd/entry_text.h"
 #include "etagd/hosts.h"
+#include "etagd/sentinel.h"
 
 struct event_base;
 struct conf;
@@ -33,10 +34,12 @@ struct shared_stats {
         widened;
     size_t unsent, fetching;
     bool connected;
+    struct sentinel_stats sentinels; /* known 0: none are asked */
     /* the lease's */
     const char *state;
+    unsigned replicas; /* that must confirm a renewal */
     uint64_t renewals, refusals;
-    char error[256];
+    char error[320];
 };
 
 /* NULL and *why. conf, hosts and what events point to outlive it. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What this node writes into the log: its own invalidations, and which names its hosts have. */
 #include <event2/event.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "etagd/clock.h"
@@ -46,13 +48,91 @@ static void on_append_refused(struct shared *s, const struct redis_reply *reply)
     retry_later(s);
 }
 
+static void append_waiting(struct shared *s);
+
+/* The oldest n of those in the log are safe: nothing that may happen to the master takes them back. */
+static void acknowledge(struct shared *s, size_t n)
+{
+    struct timeval second = {1, 0};
+    struct fields *fields;
+    uint64_t serial;
+
+    for (size_t i = 0; i < n; i++) {
+        serial = unsent_acknowledge(s->unsent, &fields);
+        s->stats.appended++;
+        s->events.appended(s->events.log.arg, serial, s->answered[i], fields->at, fields->n);
+        free(fields);
+        if (s->restart && serial >= s->restart) {
+            s->restart = 0;
+            start_when_ready(s);
+        }
+    }
+    s->nanswered -= n;
+    memmove(s->answered, s->answered + n, s->nanswered * sizeof s->answered[0]);
+    if (unsent_count(s->unsent) == 0)
+        event_add(s->marker_timer, &second);
+    append_waiting(s);
+}
+
+/* How many replicas must have a record before a failover cannot lose it. False: nobody can say at present. */
+static bool replicas_wanted(struct shared *s)
+{
+    unsigned promotable = 0;
+
+    if (s->sentinels && !sentinels_majority(s->sentinels, s->conf->lease_ms, &promotable))
+        return false;
+    s->replicas = promotable > s->conf->wait_replicas ? promotable : s->conf->wait_replicas;
+    return true;
+}
+
+static void confirm(struct shared *s);
+
+static void on_confirmed(void *arg, const struct redis_reply *reply)
+{
+    struct shared *s = arg;
+    size_t n = s->confirming;
+
+    s->confirming = 0;
+    if (redis_kind(reply) == REDIS_LOST)
+        return; /* shared_log_down has them sent again */
+    if (redis_kind(reply) != REDIS_NUMBER || redis_number(reply) < (long long)s->replicas) {
+        if (redis_kind(reply) == REDIS_FAULT)
+            shared_report(s, reply, s->log_key);
+        retry_later(s);
+        return;
+    }
+    acknowledge(s, n);
+    confirm(s);
+}
+
+/* WAIT is about everything that this connection has written. */
+static void confirm(struct shared *s)
+{
+    char count[16], patience[24];
+
+    if (s->nanswered == 0 || s->confirming)
+        return;
+    if (!replicas_wanted(s)) {
+        retry_later(s);
+        return;
+    }
+    if (s->replicas == 0) {
+        acknowledge(s, s->nanswered);
+        return;
+    }
+    snprintf(count, sizeof count, "%u", s->replicas);
+    snprintf(patience, sizeof patience, "%" PRIu64, s->conf->lease_ms / 4);
+    struct span wait[] = {SPAN_LITERAL("WAIT"), span_str(count), span_str(patience)};
+    if (redis_send(s->data, 3, wait, on_confirmed, s))
+        s->confirming = s->nanswered;
+    else
+        retry_later(s);
+}
+
 static void on_append(void *arg, const struct redis_reply *reply)
 {
     struct shared *s = arg;
-    struct timeval second = {1, 0};
-    struct fields *fields;
     struct log_id id;
-    uint64_t serial;
 
     if (s->appending)
         s->appending--;
@@ -64,16 +144,8 @@ static void on_append(void *arg, const struct redis_reply *reply)
     }
     if (s->append_failed)
         return; /* it is in the log, but one before it is not: both are sent again */
-    serial = unsent_acknowledge(s->unsent, &fields);
-    s->stats.appended++;
-    s->events.appended(s->events.log.arg, serial, id, fields->at, fields->n);
-    free(fields);
-    if (s->restart && serial >= s->restart) {
-        s->restart = 0;
-        start_when_ready(s);
-    }
-    if (unsent_count(s->unsent) == 0)
-        event_add(s->marker_timer, &second);
+    s->answered[s->nanswered++] = id;
+    confirm(s);
 }
 
 static bool has_author(const struct fields *f)
@@ -112,7 +184,7 @@ static void append_waiting(struct shared *s)
 
     if (s->append_failed)
         return;
-    while (redis_is_up(s->data) && (f = unsent_next(s->unsent))) {
+    while (redis_is_up(s->data) && s->nanswered + s->appending < UNCONFIRMED_MAX && (f = unsent_next(s->unsent))) {
         if (!append(s, f)) {
             retry_later(s);
             return;
@@ -232,22 +304,24 @@ void shared_log_up(struct shared *s)
 
 void shared_log_down(struct shared *s)
 {
-    s->appending = 0;
+    s->appending = s->nanswered = s->confirming = 0;
     s->append_failed = false;
     unsent_rewind(s->unsent);
 }
 
 void shared_log_retry(struct shared *s)
 {
-    if (s->append_failed && s->appending) {
+    if (s->append_failed && (s->appending || s->confirming)) {
         retry_later(s); /* some answers are still out */
         return;
     }
     if (s->append_failed) {
         s->append_failed = false;
+        s->nanswered = s->confirming = 0;
         unsent_rewind(s->unsent);
     }
     append_waiting(s);
+    confirm(s);
     if (s->hosts_again)
         read_hosts(s);
 }

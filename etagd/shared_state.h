@@ -12,10 +12,13 @@
 
 struct event;
 
+#define UNCONFIRMED_MAX 1024u /* records sent and not acknowledged; more wait */
+
 struct shared {
     const struct conf *conf;
     struct hosts *hosts;
     struct shared_events events;
+    struct sentinels *sentinels; /* NULL: the URL names a server */
     struct follower *follower;
     struct redis *data;
     struct fetches *fetches;
@@ -26,13 +29,16 @@ struct shared {
 
     struct unsent *unsent;
     size_t appending; /* records in flight */
+    struct log_id answered[UNCONFIRMED_MAX]; /* ids of those that are in the log, but perhaps not on all replicas */
+    size_t nanswered, confirming; /* how many of them the WAIT in flight is about; 0: there is none */
+    unsigned replicas; /* that must confirm them */
     bool append_failed; /* one of them was refused: all are sent again, in order */
     uint64_t restart; /* serial that must be in the log before the first lease, 0: none */
     struct event *retry_timer, *marker_timer;
 
     bool hosts_known, hosts_reading, hosts_again;
-    size_t announcing;    /* aliases being written */
-    bool announced;       /* one of them was */
+    size_t announcing; /* aliases being written */
+    bool announced; /* one of them was */
     uint64_t announced_ms;
     uint64_t script_ms; /* last time the scripts were loaded */
     char error[256];

@@ -158,6 +158,7 @@ static void log_section(const struct store *s, struct section to)
 static void lease_section(const struct store *s, struct section to)
 {
     struct shared_stats shared;
+    char master[REDIS_HOST + 16];
 
     to.name = "Lease";
     number(&to, "lease_ms", s->conf->lease_ms);
@@ -168,6 +169,13 @@ static void lease_section(const struct store *s, struct section to)
     }
     shared_stats(s->shared, &shared);
     text(&to, "state", shared.state);
+    if (shared.sentinels.known) {
+        snprintf(master, sizeof master, "%s:%u", shared.sentinels.master.host, shared.sentinels.master.port);
+        text(&to, "master", shared.sentinels.master.port ? master : "");
+        number(&to, "sentinels", shared.sentinels.known);
+        number(&to, "sentinels_agreeing", shared.sentinels.agreeing);
+    }
+    number(&to, "replicas_wanted", shared.replicas);
     number(&to, "renewals", shared.renewals);
     number(&to, "refusals", shared.refusals);
     text(&to, "last_error", shared.error);

@@ -7,10 +7,10 @@ import re
 # towards Redis.
 TIERS = [
     {"base": "accounts conf conf_* log clock log_id notify fields redis_url resp lua"},
-    {"redis": "redis redis_* script"},
+    {"redis": "redis redis_* script sentinel sentinel_*"},
     {"writer": "writer writer_*", "coherence": "coherence positions effect hosts entry_text name_judge",
      "embedded": "embedded", "unsent": "unsent", "digests": "digests digest_file"},
-    {"shared": "shared shared_* follower fetch"},
+    {"shared": "shared shared_* follower follower_* fetch"},
     {"store": "store store_*", "hasher": "hasher"},
     {"dispatch": "dispatch dispatch_* info"},
     {"server": "server connection listener"},

@@ -15,6 +15,7 @@ from env.backend import Backend
 from env.etagd import Etagd
 from env.httpd import MPM, Httpd
 from env.redis import Redis
+from env.sentinel import Farm, Sentinel
 
 
 def pytest_addoption(parser):
@@ -116,6 +117,17 @@ def shared_servers(request):
 @pytest.fixture
 def new_redis(servers):
     return lambda *a, **how: servers(Redis, *a, **how)
+
+
+@pytest.fixture
+def new_sentinel(servers):
+    return lambda *a, **how: servers(Sentinel, *a, **how)
+
+
+@pytest.fixture
+def farm(new_redis, new_sentinel):
+    """A master, two replicas and three Sentinels, all of one mind."""
+    return Farm(new_redis, new_sentinel).start()
 
 
 @pytest.fixture

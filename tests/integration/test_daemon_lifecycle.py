@@ -76,7 +76,8 @@ def test_something_else_at_the_path_is_left_alone(new_etagd):
     (("--socket", "/tmp/" + "x" * 200), 78, "the system allows"),
     (("--socket", "/nonexistent/folder/etagd.sock"), 1, "folder"),
     (("--config", "/nonexistent.conf"), 78, "--config"),
-    (("--redis", "sentinel://m@h:1"), 78, "sentinel"),
+    (("--redis", "sentinel://h:1"), 78, "sentinel://name@host"),
+    (("--redis", "cluster://h:1"), 78, "Cluster"),
 ])
 def test_start_refusals(new_etagd, args, status, says):
     done = run_etagd(new_etagd(), *args)
@@ -88,6 +89,10 @@ def test_start_refusals(new_etagd, args, status, says):
     ("SocketGroup nosuchgroup", "nosuchgroup"),
     ("TableSize lots", "etagd.conf:3: TableSize"),
     ("HashQueue 0", "etagd.conf:3: HashQueue"),
+    ("Redis sentinel://h:1,h:2", "etagd.conf:3: Redis"),
+    ("Redis sentinel://m:secret@h:1", "etagd.conf:3: Redis"),
+    ("WaitReplicas 65", "etagd.conf:3: WaitReplicas"),
+    ("SentinelPasswordFile /nonexistent", 'SentinelPasswordFile "/nonexistent"'),
 ])
 def test_check_config_finds_what_would_stop_the_start(new_etagd, config, says):
     etagd = new_etagd(config=config + "\n")

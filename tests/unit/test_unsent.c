@@ -149,6 +149,9 @@ static void urls(void **state)
         {"redis://etagd@10.0.0.1:6380/3", "redis://10.0.0.1:6380/3", "etagd"},
         {"redis://[::1]:7000", "redis://[::1]:7000/0", ""},
         {"redis://[fe80::1]", "redis://[fe80::1]:6379/0", ""},
+        {"sentinel://m@h", "sentinel://m/0", ""},
+        {"sentinel://m@[::1]:7000,h:7001,h:7002/3", "sentinel://m/3", ""},
+        {"sentinel://m@a,b,c,d,e,f,g,h,i,j,k,l,m,n,o", "sentinel://m/0", ""},
         {"unix:/run/redis/redis.sock", "unix:/run/redis/redis.sock?db=0", ""},
         {"unix:///run/redis.sock?db=2", "unix:/run/redis.sock?db=2", ""},
     };
@@ -168,7 +171,18 @@ static void urls(void **state)
                                       "unix:/p?x=1",
                                       "unix:/p?db=",
                                       "rediss://h",
-                                      "sentinel://m@h:1",
+                                      "sentinel://",
+                                      "sentinel://h:1",
+                                      "sentinel://@h:1",
+                                      "sentinel://m@",
+                                      "sentinel://m@h:0",
+                                      "sentinel://m@h:1,",
+                                      "sentinel://m@,h",
+                                      "sentinel://m@h:1,h:1",
+                                      "sentinel://m@h,h:26379",
+                                      "sentinel://m@h:1/x",
+                                      "sentinel://m:secret@h:1",
+                                      "sentinel://m@a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p",
                                       "cluster://h:1"};
     struct redis_url url;
     const char *why;
@@ -188,6 +202,23 @@ static void urls(void **state)
     }
 }
 
+static void sentinels_of_a_url(void **state)
+{
+    struct redis_url url;
+    const char *why;
+
+    (void)state;
+    assert_true(redis_url_parse("sentinel://mymaster@[::1]:7000,h/3", &url, &why));
+    assert_string_equal(url.master, "mymaster");
+    assert_int_equal(url.nsentinels, 2);
+    assert_string_equal(url.sentinels[0].host, "::1");
+    assert_int_equal(url.sentinels[0].port, 7000);
+    assert_string_equal(url.sentinels[1].host, "h");
+    assert_int_equal(url.sentinels[1].port, 26379);
+    assert_int_equal(url.database, 3);
+    assert_string_equal(url.at.host, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +226,7 @@ int main(void)
         cmocka_unit_test(overflow_widens_to_hosts_then_to_all),
         cmocka_unit_test(the_marker_outlives_a_crash),
         cmocka_unit_test(urls),
+        cmocka_unit_test(sentinels_of_a_url),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

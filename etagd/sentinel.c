@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "etagd/sentinel.h"
+
+#include <event2/event.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "etagd/clock.h"
+#include "etagd/conf.h"
+#include "etagd/log.h"
+#include "etagd/sentinel_answer.h"
+
+#define CONNECT_MS 2000u
+#define ELECTION_MS 10000u /* after its last vote a failover begins within so long, or never (sentinel.c of Redis) */
+
+struct sentinel {
+    struct sentinels *all;
+    struct redis_address at;
+    struct redis *ask, *listen;
+    bool asking, again; /* replies are awaited; it is to be asked once more then */
+    bool complete; /* of those so far */
+    bool told; /* one line per outage */
+    uint64_t asked_round;
+    struct sentinel_answer coming, answer;
+    uint64_t round; /* in which answer was asked for; 0: never */
+    uint64_t vote_epoch, vote_seen_ms; /* a vote for a failover that has not come to pass */
+};
+
+struct sentinels {
+    const struct conf *conf;
+    struct sentinel_events events;
+    struct event *timer;
+    const char *name;
+    char master_name[128];
+    struct redis_address master;
+    uint64_t epoch; /* its configuration epoch */
+
+    uint64_t round, asked_ms; /* the newest */
+    uint64_t majority_ms; /* when the newest majority was asked; 0: never */
+    unsigned replicas;
+    uint64_t wanted; /* round from which on answers count for majority; 0: nobody waits */
+    void (*majority)(void *arg, unsigned replicas);
+    void *arg;
+
+    char error[320];
+    unsigned n;
+    struct sentinel one[REDIS_SENTINELS];
+};
+
+static void address_text(const struct redis_address *at, char *out, size_t size)
+{
+    snprintf(out, size, strchr(at->host, ':') ? "[%.200s]:%u" : "%.200s:%u", at->host, at->port);
+}
+
+static void remember_error(struct sentinel *one, const char *why)
+{
+    char where[REDIS_HOST + 16];
+
+    address_text(&one->at, where, sizeof where);
+    snprintf(one->all->error, sizeof one->all->error, "Sentinel %.100s: %.200s", where, why);
+    if (!one->told)
+        log_warn("%s", one->all->error);
+    one->told = true;
+}
+
+/* ---- what they say together ---- */
+
+static unsigned count_known(const struct sentinels *s)
+{
+    unsigned known = s->n;
+
+    for (unsigned i = 0; i < s->n; i++)
+        if (s->one[i].round && s->one[i].answer.others + 1 > known)
+            known = s->one[i].answer.others + 1;
+    return known;
+}
+
+/* A vote given at a time that we do not know, but saw no later than vote_seen_ms. A failover that has not been
+ * made of it by now never will be. */
+static bool may_have_voted(const struct sentinel *one)
+{
+    return one->vote_epoch && clock_boot_ms() - one->vote_seen_ms <= one->answer.failover_ms + ELECTION_MS;
+}
+
+static bool agrees(const struct sentinel *one, uint64_t round)
+{
+    return one->round >= round && one->answer.well && sentinel_same_address(&one->answer.master, &one->all->master) &&
+           !may_have_voted(one);
+}
+
+static unsigned count_agreeing(const struct sentinels *s, uint64_t round)
+{
+    unsigned agreeing = 0;
+
+    for (unsigned i = 0; i < s->n; i++)
+        agreeing += agrees(&s->one[i], round);
+    return agreeing;
+}
+
+static bool has_majority(const struct sentinels *s, uint64_t round, unsigned *replicas)
+{
+    struct sentinel_replicas promotable = {.n = 0};
+
+    for (unsigned i = 0; i < s->n; i++)
+        if (agrees(&s->one[i], round))
+            sentinel_add_replicas(&promotable, &s->one[i].answer.promotable);
+    *replicas = (unsigned)promotable.n;
+    return count_agreeing(s, round) > count_known(s) / 2 && !promotable.full;
+}
+
+static void ask_all(struct sentinels *s);
+
+static void follow(struct sentinels *s, const struct sentinel_answer *answer)
+{
+    char where[REDIS_HOST + 16];
+
+    s->epoch = answer->config_epoch;
+    if (sentinel_same_address(&s->master, &answer->master))
+        return;
+    s->master = answer->master;
+    address_text(&s->master, where, sizeof where);
+    log_info("the master of %s is %s", s->master_name, where);
+    s->events.master(s->events.arg, &s->master);
+    ask_all(s); /* votes were asked about the one before */
+}
+
+static bool is_fresh(const struct sentinel *one)
+{
+    return one->round && one->round + 1 >= one->all->round;
+}
+
+/* A newer failover counts at once: who made it has a majority behind it. What says less than is known counts when
+ * most say so and nobody knows better any more, which happens when all Sentinels were set up anew. */
+static void look_for_master(struct sentinels *s, const struct sentinel *said)
+{
+    unsigned same = 0;
+
+    if (s->master.host[0] == '\0' || said->answer.config_epoch > s->epoch) {
+        follow(s, &said->answer);
+        return;
+    }
+    for (unsigned i = 0; i < s->n; i++) {
+        const struct sentinel_answer *answer = &s->one[i].answer;
+
+        if (!is_fresh(&s->one[i]))
+            continue;
+        if (answer->config_epoch == s->epoch && sentinel_same_address(&answer->master, &s->master))
+            return;
+        same += sentinel_same_address(&answer->master, &said->answer.master);
+    }
+    if (same > count_known(s) / 2)
+        follow(s, &said->answer);
+}
+
+static void consider(struct sentinels *s)
+{
+    void (*majority)(void *, unsigned) = s->majority;
+    unsigned replicas;
+
+    if (!has_majority(s, s->round, &replicas))
+        return;
+    s->replicas = replicas;
+    s->majority_ms = s->asked_ms;
+    s->error[0] = '\0';
+    if (s->wanted == 0 || s->wanted > s->round)
+        return;
+    s->wanted = 0;
+    majority(s->arg, replicas);
+}
+
+/* ---- one Sentinel ---- */
+
+static void ask(struct sentinel *one);
+
+static void note_vote(struct sentinel *one)
+{
+    uint64_t epoch = one->answer.vote_epoch > one->answer.config_epoch ? one->answer.vote_epoch : 0;
+
+    if (epoch != one->vote_epoch)
+        one->vote_seen_ms = clock_boot_ms();
+    one->vote_epoch = epoch;
+}
+
+static void on_answered(struct sentinel *one)
+{
+    struct sentinels *s = one->all;
+
+    one->asking = false;
+    if (one->complete) {
+        one->answer = one->coming;
+        one->round = one->asked_round;
+        one->told = false;
+        note_vote(one);
+        look_for_master(s, one);
+        consider(s);
+    }
+    if (one->again)
+        ask(one);
+}
+
+static void on_fault(struct sentinel *one, const struct redis_reply *reply)
+{
+    char why[256];
+
+    one->complete = false;
+    if (redis_kind(reply) == REDIS_LOST)
+        return;
+    if (redis_is_fault(reply, "ERR No such master"))
+        snprintf(why, sizeof why, "it knows no master \"%s\": check the name in the Redis URL", one->all->master_name);
+    else if (redis_kind(reply) == REDIS_FAULT)
+        redis_explain(redis_text(reply), NULL, why, sizeof why);
+    else
+        snprintf(why, sizeof why, "its answer makes no sense: is it a Sentinel of Redis 6.2 or newer?");
+    remember_error(one, why);
+}
+
+static void on_master(void *arg, const struct redis_reply *reply)
+{
+    struct sentinel *one = arg;
+
+    if (!sentinel_read_master(reply, &one->coming))
+        on_fault(one, reply);
+}
+
+static void on_replicas(void *arg, const struct redis_reply *reply)
+{
+    struct sentinel *one = arg;
+
+    if (one->complete && !sentinel_read_replicas(reply, &one->coming))
+        on_fault(one, reply);
+}
+
+/* The last of the three. */
+static void on_vote(void *arg, const struct redis_reply *reply)
+{
+    struct sentinel *one = arg;
+
+    if (one->complete && !sentinel_read_vote(reply, &one->coming))
+        on_fault(one, reply);
+    on_answered(one);
+}
+
+/* Asked with the epoch 0, for which no vote is given, a Sentinel tells its last vote. */
+static void ask(struct sentinel *one)
+{
+    struct sentinels *s = one->all;
+    struct span name = span_str(s->master_name);
+    bool known = s->master.host[0] != '\0';
+    char port[8];
+
+    one->again = one->asking;
+    if (one->asking || !redis_is_up(one->ask))
+        return;
+    snprintf(port, sizeof port, "%u", known ? s->master.port : 1);
+    struct span master[] = {SPAN_LITERAL("SENTINEL"), SPAN_LITERAL("MASTER"), name};
+    struct span replicas[] = {SPAN_LITERAL("SENTINEL"), SPAN_LITERAL("REPLICAS"), name};
+    struct span vote[] = {SPAN_LITERAL("SENTINEL"),
+                          SPAN_LITERAL("IS-MASTER-DOWN-BY-ADDR"),
+                          known ? span_str(s->master.host) : SPAN_LITERAL("127.0.0.1"),
+                          span_str(port),
+                          SPAN_LITERAL("0"),
+                          SPAN_LITERAL("etagd")};
+
+    one->asked_round = s->round;
+    one->complete =
+        redis_send(one->ask, 3, master, on_master, one) && redis_send(one->ask, 3, replicas, on_replicas, one);
+    one->asking = redis_send(one->ask, 6, vote, on_vote, one);
+}
+
+static void ask_all(struct sentinels *s)
+{
+    s->round++;
+    s->asked_ms = clock_boot_ms();
+    for (unsigned i = 0; i < s->n; i++)
+        ask(&s->one[i]);
+}
+
+static void on_ask_up(void *arg)
+{
+    ask(arg);
+}
+
+static void on_ask_down(void *arg, const char *why)
+{
+    struct sentinel *one = arg;
+
+    one->asking = one->again = false;
+    remember_error(one, why);
+}
+
+/* ---- +switch-master ---- */
+
+static void on_listen_up(void *arg)
+{
+    struct sentinel *one = arg;
+    struct span subscribe[] = {SPAN_LITERAL("SUBSCRIBE"), SPAN_LITERAL("+switch-master")};
+
+    redis_send(one->listen, 2, subscribe, NULL, NULL);
+}
+
+/* Whatever it says: what counts is what they answer now. */
+static void on_message(void *arg, const struct redis_reply *message)
+{
+    struct sentinel *one = arg;
+
+    (void)message;
+    ask_all(one->all);
+}
+
+static void on_listen_down(void *arg, const char *why)
+{
+    (void)arg;
+    (void)why; /* the other connection tells */
+}
+
+/* ---- life ---- */
+
+static void on_timer(evutil_socket_t fd, short what, void *arg)
+{
+    struct sentinels *s = arg;
+    uint64_t period = s->conf->lease_ms / 5, since;
+
+    (void)fd;
+    (void)what;
+    since = clock_boot_ms() - s->asked_ms;
+    /* Who waits for a majority asks again by himself; a slow round is given time. */
+    if (since >= (s->wanted ? s->conf->lease_ms / 2 : period / 2))
+        ask_all(s);
+}
+
+static bool make_connections(struct sentinel *one, struct event_base *base)
+{
+    const struct conf *conf = one->all->conf;
+    struct redis_url url = {.at = one->at};
+    char name[160];
+    struct redis_options options = {
+        .url = &url,
+        .user = conf->sentinel_user,
+        .password_file = conf->sentinel_password_file,
+        .name = name,
+        .connect_ms = CONNECT_MS,
+        .reply_ms = (unsigned)conf->lease_ms,
+        .queue_max = 8,
+        .up = on_ask_up,
+        .down = on_ask_down,
+        .arg = one,
+    };
+
+    redis_connection_name(conf->node, "sentinel", name, sizeof name);
+    one->ask = redis_new(base, &options);
+    options.up = on_listen_up;
+    options.down = on_listen_down;
+    options.message = on_message;
+    one->listen = redis_new(base, &options);
+    return one->ask && one->listen;
+}
+
+struct sentinels *sentinels_new(struct event_base *base, const struct conf *conf, const struct redis_url *url,
+                                const struct sentinel_events *events)
+{
+    struct sentinels *s = calloc(1, sizeof *s);
+    uint64_t period = conf->lease_ms / 5;
+    struct timeval every = {(time_t)(period / 1000), (suseconds_t)(period % 1000 * 1000)};
+
+    if (!s)
+        return NULL;
+    s->conf = conf;
+    s->events = *events;
+    snprintf(s->master_name, sizeof s->master_name, "%s", url->master);
+    s->timer = event_new(base, -1, EV_PERSIST, on_timer, s);
+    for (unsigned i = 0; i < url->nsentinels; i++) {
+        struct sentinel *one = &s->one[s->n++];
+
+        *one = (struct sentinel){.all = s, .at = url->sentinels[i]};
+        if (!make_connections(one, base))
+            goto fail;
+    }
+    if (s->timer && event_add(s->timer, &every) == 0)
+        return s;
+fail:
+    sentinels_free(s);
+    return NULL;
+}
+
+void sentinels_free(struct sentinels *s)
+{
+    if (!s)
+        return;
+    s->wanted = 0;
+    for (unsigned i = 0; i < s->n; i++) {
+        redis_free(s->one[i].ask);
+        redis_free(s->one[i].listen);
+    }
+    if (s->timer)
+        event_free(s->timer);
+    free(s);
+}
+
+void sentinels_ask(struct sentinels *s, void (*majority)(void *arg, unsigned replicas), void *arg)
+{
+    s->majority = majority;
+    s->arg = arg;
+    ask_all(s);
+    s->wanted = s->round;
+}
+
+bool sentinels_majority(const struct sentinels *s, uint64_t within_ms, unsigned *replicas)
+{
+    *replicas = s->replicas;
+    return s->majority_ms && clock_boot_ms() - s->majority_ms <= within_ms;
+}
+
+void sentinels_stats(const struct sentinels *s, struct sentinel_stats *out)
+{
+    out->known = count_known(s);
+    out->agreeing = count_agreeing(s, s->round ? s->round - 1 : 0); /* the newest round may be on its way */
+    out->replicas = s->replicas;
+    out->master = s->master;
+    memcpy(out->error, s->error, sizeof out->error);
+}

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Private Redis Sentinels, and a master with replicas that they watch."""
+from . import machine
+from .process import Process, wait_for
+from .redis import server_program
+from .resp import Resp, RespError
+
+NAME = "mymaster"
+
+
+class Sentinel(Process):
+    name = "sentinel"
+
+    def __init__(self, folder, port, quorum=2, down_after=1000, failover_timeout=4000, options=()):
+        super().__init__(folder)
+        self.port = machine.free_port()
+        server = server_program(self.folder)
+        lines = ["bind 127.0.0.1", f"port {self.port}", f"dir {self.folder}", "daemonize no",
+                 f"sentinel monitor {NAME} 127.0.0.1 {port} {quorum}",
+                 f"sentinel down-after-milliseconds {NAME} {down_after}",
+                 f"sentinel failover-timeout {NAME} {failover_timeout}", *options]
+        self.conf = machine.write(self.folder / "sentinel.conf", "\n".join(lines) + "\n", 0o600)
+        self.command = [server, self.conf, "--sentinel"]
+        self.password = None
+
+    def argv(self):
+        return self.command
+
+    def client(self):
+        c = Resp(("127.0.0.1", self.port))
+        if self.password:
+            c.call("AUTH", self.password)
+        return c
+
+    def call(self, *args):
+        with self.client() as c:
+            return c.call(*args)
+
+    def ready(self):
+        try:
+            return self.call("PING") == "PONG"
+        except (OSError, RespError):
+            return False
+
+    def master(self):
+        """What SENTINEL MASTER says, as a dictionary of text."""
+        flat = [v.decode() for v in self.call("SENTINEL", "MASTER", NAME)]
+        return dict(zip(flat[::2], flat[1::2]))
+
+
+class Farm:
+    """servers[0] is the master to begin with; kept small and quick."""
+
+    def __init__(self, new_redis, new_sentinel, replicas=2, sentinels=3, options=(), sentinel_options=(), **how):
+        quick = ["repl-diskless-sync yes", "repl-diskless-sync-delay 0", "repl-ping-replica-period 1", *options]
+        self.servers = [new_redis(options=quick)]
+        for _ in range(replicas):
+            self.servers.append(new_redis(options=[*quick, f"replicaof 127.0.0.1 {self.servers[0].port}"]))
+        self.sentinels = [new_sentinel(self.servers[0].port, options=sentinel_options, **how) for _ in range(sentinels)]
+
+    def start(self):
+        for server in self.servers:
+            server.start()
+        wait_for(lambda: self.replicas_in_sync(self.servers[0]) == len(self.servers) - 1, "the replicas to follow")
+        for sentinel in self.sentinels:
+            sentinel.start()
+        self.wait_settled(len(self.servers) - 1)
+        return self
+
+    @staticmethod
+    def replicas_in_sync(server):
+        return server.call("INFO", "replication").count(b"state=online")
+
+    def wait_settled(self, replicas, timeout=40):
+        """Until every Sentinel knows the others and so many replicas, and nothing is wrong."""
+        for sentinel in self.sentinels:
+            def settled(s=sentinel):
+                m = s.master()
+                return (m["flags"] == "master" and int(m["num-other-sentinels"]) == len(self.sentinels) - 1
+                        and self.promotable(s) == replicas)
+            wait_for(settled, f"{sentinel.folder.name} to know everybody", timeout)
+
+    @staticmethod
+    def promotable(sentinel):
+        found = 0
+        for flat in sentinel.call("SENTINEL", "REPLICAS", NAME):
+            pairs = dict(zip(flat[::2], flat[1::2]))
+            found += pairs[b"flags"] == b"slave" and pairs[b"master-link-status"] == b"ok"
+        return found
+
+    @property
+    def url(self):
+        return f"sentinel://{NAME}@" + ",".join(f"127.0.0.1:{s.port}" for s in self.sentinels)
+
+    def master(self):
+        """The server that the Sentinels name now."""
+        port = int(self.sentinels[0].master()["port"])
+        return next(s for s in self.servers if s.port == port)
