@@ -133,7 +133,7 @@ def test_no_majority_of_sentinels(patient):
     learn([node])
     farm.sentinels[0].pause()
     renewals = int(node.info("Lease")["renewals"])
-    node.wait_info("renewals", lambda n: int(n) > renewals + 8)
+    node.wait_info("renewals", lambda n: int(n) > renewals + 6)
     assert node.look(URL).startswith("HIT"), "two of three are a majority"
     farm.sentinels[1].pause()
     assert lapses(node) < LEASE + 0.3
