@@ -52,9 +52,20 @@ def _reading(r, method, lines, now):
     cut = decisions[0].what in (oracle.PARTIAL, oracle.UNSATISFIABLE)
     if cut and ("etag" in r.spec or oracle.field(lines, "Range") == "bytes=-0"):
         decisions.append(oracle.Decision(oracle.PERFORM))  # 14.2: may be ignored, as where the length is not known
+    if r.spec.get("doubt") and _doubtful(r, lines, decisions[0], now):
+        decisions.append(oracle.Decision(oracle.PERFORM))
     if method == "HEAD" and r.plain["HEAD"].one("ETag") is None:
         decisions.append(oracle.Decision(oracle.PERFORM))  # without GET's body its tag is not known
     return decisions
+
+
+def _doubtful(r, lines, decision, now):
+    """A date that proves nothing about an agreed one makes no 304 and no part of it: the whole is never wrong."""
+    modified = representation(r, "GET").modified
+    dates = [oracle.date(oracle.field(lines, n), now) for n in DATES]
+    by_date = decision.what == oracle.NOT_MODIFIED and oracle.field(lines, "If-None-Match") is None
+    return any(d is not None and d != modified for d in dates) and (
+        by_date or decision.what in (oracle.PARTIAL, oracle.UNSATISFIABLE))
 
 
 def _judges_dates(r, lines):
@@ -86,7 +97,8 @@ def _by_core(r, method, lines, now):
     and does not hide If-Unmodified-Since."""
     plain, rep = r.plain[method], representation(r, method)
     if plain.status == 200:
-        rep = oracle.Representation(True, plain.one("ETag"), rep.modified, rep.length)
+        modified = oracle.date(plain.one("Last-Modified"), now)
+        rep = oracle.Representation(True, plain.one("ETag"), modified, rep.length)
     as_core = [(n, "*" if v.startswith("*,") else v) for n, v in lines]
     found = [oracle.decide(method, given, rep, now, plain.status) for given in (lines, as_core)]
     alone = oracle.decide(method, _without(lines, ("if-match",)), rep, now, plain.status)

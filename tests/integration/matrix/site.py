@@ -10,7 +10,14 @@ ENGINES = {
     "DetectionOnly": "ETagEngine DetectionOnly\nETagTimeout 1s\n",
     None: "",
 }
-EARLY = '<LocationMatch "^/(cgi|fpm|proxy)/learned">\nETagEarly On\n</LocationMatch>\n'
+OURS = """\
+<LocationMatch "^/(cgi|fpm|proxy)/learned">
+ETagEarly On
+</LocationMatch>
+<Location /file/agreed.txt>
+ETagLastModified Agree
+</Location>
+"""
 CONFIG = """\
 ServerTokens Prod
 LogLevel authz_core:crit
@@ -66,7 +73,7 @@ class Site:
         modules = MODULES + (["cgi"] if mpm == "prefork" else ["cgid", "http2"])
         self.httpd = new_httpd(modules=modules, mpm=mpm, etagd=etagd, module=module, own=engine is not None)
         headers = "\n".join(f'Header set {n} "{v}"' for n, v in self.fields.items())
-        self.httpd.config = ENGINES[engine] + (EARLY if engine else "") + CONFIG.format(
+        self.httpd.config = ENGINES[engine] + (OURS if engine else "") + CONFIG.format(
             backend=backend.url, docs=self.httpd.docs, php=php.handler, headers=headers)
         if mpm != "prefork":
             self.httpd.config += "Protocols h2c http/1.1\n"
