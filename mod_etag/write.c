@@ -60,7 +60,7 @@ static bool resolve_path(request_rec *r, const struct key *of, apr_uri_t *uri)
         } else
             uri->path = base;
     }
-    return ap_normalize_path(uri->path, AP_NORMALIZE_NOT_ABOVE_ROOT);
+    return ap_normalize_path(uri->path, 0); /* a ".." too many stays at the root, as everywhere in RFC 3986 */
 }
 
 /* A URL of the response, when it is the target's own site (RFC 9111 4.4: other origins' are not ours to

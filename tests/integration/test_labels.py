@@ -73,7 +73,9 @@ def test_group_names_are_structured_fields(start, backend, etagd, field, name):
 @pytest.mark.parametrize("header,value,forgets", [
     ("Location", "q", True), ("Location", "./x/../q", True), ("Content-Location", "/a/q", True),
     ("Location", "http://www.example.com/a/q", True), ("Location", "http://elsewhere.example/a/q", False),
-    ("Location", "/a/q2", False), ("Cache-Group-Invalidation", '"g"', True),
+    ("Location", "/a/q2", False), ("Location", "/a/q?x=1", False), ("Location", "//www.example.com/a/q", True),
+    ("Location", "//elsewhere.example/a/q", False), ("Location", "?", False), ("Location", "../../a/q", True),
+    ("Cache-Group-Invalidation", '"g"', True),
     ("Cache-Group-Invalidation", '"other"', False), ("Cache-Group-Invalidation", '"other", ?', True)])
 def test_a_write_names_what_else_it_changed(start, backend, header, value, forgets):
     backend.page("/a/q", PAGE, [("Content-Type", "text/html"), ("Cache-Groups", '"g"')])
@@ -82,6 +84,16 @@ def test_a_write_names_what_else_it_changed(start, backend, header, value, forge
     first = learned(site, backend, "/a/q")
     assert site.request("POST", "/a/w").status == 201
     assert forgotten(site, backend, first.etag, "/a/q") is forgets
+
+
+def test_a_reference_where_the_host_has_a_port(start, backend):
+    backend.page("/a/q", PAGE)
+    backend.page("/a/w", b"", [("Location", "q")], status=201)
+    site = start("")
+    site.host = f"{site.host}:{site.port}"
+    first = learned(site, backend, "/a/q")
+    assert site.request("POST", "/a/w").status == 201
+    assert forgotten(site, backend, first.etag, "/a/q")
 
 
 ODD = pytest.mark.parametrize("folder", ["/a%20b", "/100%25", "/a%3Fb", "/%C3%A9", "/a%3Bb", "/%7Ea"])
