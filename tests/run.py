@@ -12,6 +12,7 @@ failed or nothing ran.
 """
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -43,9 +44,13 @@ def run(argv, timeout, environ=None, cwd=None):
         output, _ = done.communicate(timeout=timeout)
         status = done.returncode
     except subprocess.TimeoutExpired:
-        os.killpg(done.pid, 9)
+        os.killpg(done.pid, signal.SIGKILL)
         output, _ = done.communicate()
         status = f"none after {timeout} s"
+    except BaseException:  # we are told to end: what we started must not go on without us
+        os.killpg(done.pid, signal.SIGTERM)
+        done.wait()
+        raise
     return status, output.decode(errors="replace")
 
 
@@ -145,6 +150,7 @@ def main():
     parser.add_argument("--tsan", type=Path)
     parser.add_argument("--only", choices=STAGES, action="append")
     options, more = parser.parse_known_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     stages = {
         "guards": guards.run,
         "unit": lambda: unit(BUILD),

@@ -25,6 +25,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "long: full matrices, for make check-long")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # fixtures end what they began
 
 
 def pytest_generate_tests(metafunc):

@@ -1,12 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
 """The harness itself, on stock httpd and Redis: servers run, are stopped, and may not complain."""
 import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from env import machine
-from env.process import Failed
+from env.process import Failed, wait_for
 from env.resp import Resp, RespError
+
+WAITING = """
+import os, signal
+
+def test_waits():
+    with open("{folder}/pid.new", "w") as f:
+        f.write(str(os.getpid()))
+    os.rename("{folder}/pid.new", "{folder}/pid")
+    signal.pause()
+"""
 
 
 def test_stock_httpd_serves(new_httpd, mpm):
@@ -76,3 +90,19 @@ def test_requests_go_out_as_written(new_httpd):
 
 def test_temporary_folders_are_short_enough_for_sockets(work):
     assert len(str(work / "httpd00" / "etagd.sock")) < 80
+
+
+def test_a_run_that_is_told_to_end_ends_all_it_started(tmp_path):
+    """tests/run.py puts pytest into a session of its own, where no signal of the terminal or of make reaches it."""
+    run = Path(__file__).resolve().parents[1] / "run.py"
+    waiting = tmp_path / "test_waiting.py"
+    waiting.write_text(WAITING.format(folder=str(tmp_path)))
+    whole = subprocess.Popen([sys.executable, run, "--only", "integration", "-c", "/dev/null", f"--confcutdir={tmp_path}",
+                              str(waiting)], stdout=subprocess.DEVNULL)
+    try:
+        wait_for((tmp_path / "pid").exists, "the test to begin")
+        pytest_pid = int((tmp_path / "pid").read_text())
+    finally:
+        whole.terminate()
+    assert whole.wait(30) == 128 + signal.SIGTERM
+    assert not os.path.exists(f"/proc/{pytest_pid}")
