@@ -20,10 +20,14 @@ def nodes(redis, new_etagd):
 def test_what_one_node_learned_the_other_serves(nodes, redis):
     one, two = nodes
     capsule = "Cache-Control: max-age=60\nVary: Accept-Language\n"
+    newest = redis.cli("XADD", LOG, "*", "tag", "elsewhere")
+    one.wait_info("applied", newest)
+    two.wait_info("applied", newest)
     assert one.put(URL, 'W/"a b%"', names="accept-language", capsule=capsule, tags=TAGS, groups=GROUPS) == "OK"
     value = wait_value(redis, f"{URL}#{VARIANT}").decode()
     words = value.split(" ")
     assert words[0] == "1" and words[1] == one.epoch() and words[3] == 'u:W/"a%20b%25"', value
+    assert words[2] == newest, "the log's number line, not the table's"
     assert words[4:6] == ["0", "-"] and words[7:] == ["product-42", "catalog", "@news%20desk"], value
     assert redis.call("GET", f"etag:h:{words[6]}").decode() == capsule
     assert redis.call("PTTL", f"etag:h:{words[6]}") > redis.call("PTTL", f"etag:e:{URL}#{VARIANT}") > 86_000_000
