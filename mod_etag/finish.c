@@ -11,6 +11,7 @@
 #include "mod_etag/learn.h"
 #include "mod_etag/mod_etag.h"
 #include "mod_etag/tag.h"
+#include "mod_etag/seal.h"
 
 static void unset_both(request_rec *r, const char *name)
 {
@@ -79,6 +80,8 @@ static void finish_304(ap_filter_t *f, struct etag_request *ctx)
     for (size_t i = 0; i < sizeof content / sizeof *content; i++)
         unset_both(r, content[i]);
     r->content_encoding = NULL;
+    if (!ctx->tag.known)
+        seal_answer(ctx, r);
     if (coded || ctx->matched_coding != CODING_IDENTITY || coders_vary(ctx->coder, r->content_type))
         vary_on_coding(r);
     if (!ctx->tag.known)
@@ -89,18 +92,26 @@ static void finish_304(ap_filter_t *f, struct etag_request *ctx)
     apr_table_unset(r->notes, "no-etag");
 }
 
-static void finish_200(struct etag_request *ctx, request_rec *r)
+static void finish_200(ap_filter_t *f, struct etag_request *ctx)
 {
-    const char *tag = apr_table_get(r->headers_out, "ETag");
+    request_rec *r = f->r;
+    const char *tag;
 
-    coders_saw(ctx->coder, r->content_type, varies_on_coding(r));
-    if (!ctx->coded_in && apr_table_get(r->headers_out, "Content-Encoding")) {
+    if (!r->header_only) /* without a body the coders step aside */
+        coders_saw(ctx->coder, r->content_type, varies_on_coding(r));
+    if (ctx->coded_in)
+        return;
+    if (apr_table_get(r->headers_out, "Content-Encoding")) {
+        seal_tag(ctx, r);
+        tag = apr_table_get(r->headers_out, "ETag");
         /* Compressed bytes differ between builds and flushes: parts of them must never be joined. */
         apr_table_unset(r->headers_in, "Range");
         unset_both(r, "Accept-Ranges");
         apr_table_setn(r->headers_out, "Accept-Ranges", "none");
         if (tag && ctx->dir->coded_weak && ctx->tag.known && strncmp(tag, "W/", 2) != 0)
             apr_table_setn(r->headers_out, "ETag", apr_pstrcat(r->pool, "W/", tag, NULL));
+    } else if (ctx->head_codable && (coding_filter_above(f) || coders_vary(ctx->coder, r->content_type))) {
+        unset_both(r, "ETag"); /* of the identity, where GET carries that of a coding */
     }
 }
 
@@ -140,7 +151,7 @@ apr_status_t etag_fin_filter(ap_filter_t *f, apr_bucket_brigade *bb)
         if (r->status == HTTP_NOT_MODIFIED)
             finish_304(f, ctx);
         else if (r->status == HTTP_OK)
-            finish_200(ctx, r);
+            finish_200(f, ctx);
         learn_strip_labels(ctx->dir, r);
         if (ctx->dir->last_modified == ETAG_LAST_MODIFIED_OFF)
             unset_both(r, "Last-Modified");

@@ -316,6 +316,7 @@ apr_status_t etag_in_filter(ap_filter_t *f, apr_bucket_brigade *bb)
         in->req = ctx;
         in->held = apr_brigade_create(f->r->pool, f->c->bucket_alloc);
         ctx->coder = coders_find(f->next);
+        ctx->head_codable = f->r->header_only && request_coding(f->r) != CODING_IDENTITY;
         if (f->r->method_number == M_GET ? start(f, in, bb, &status) : start_query(f, in, &status))
             return in->state == IN_DROP && status == APR_SUCCESS ? body_drop(in, f->r, bb) : status;
         if (in->state == IN_PASS && !ctx->saved.if_match && !ctx->saved.if_unmodified_since)

@@ -31,6 +31,7 @@ mod_etag_mod_etag_la_SOURCES = \
 	mod_etag/cache.c mod_etag/cache.h \
 	mod_etag/coders.c mod_etag/coders.h \
 	mod_etag/dav.c mod_etag/dav.h \
+	mod_etag/seal.c mod_etag/seal.h \
 	mod_etag/finish.c mod_etag/finish.h \
 	mod_etag/write.c mod_etag/write.h
 # httpd's configuration header defines autoconf's PACKAGE_* as well: ours go first.

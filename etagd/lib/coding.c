@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "etagd/lib/coding.h"
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 static const struct {
     struct span name, suffix;
 } codings[CODING_COUNT] = {
@@ -58,6 +61,62 @@ bool coding_split(const struct entity_tag *tag, struct entity_tag *base, enum co
     }
     return false;
 }
+
+/* --- tags of applications --- */
+
+#define CHECK_SIZE 4
+#define SEAL '~'
+
+/* 24 bits: no secret, only what does not come about by chance. */
+static void check_of(struct span base, char out[CHECK_SIZE])
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    uint64_t h = XXH3_64bits(base.p, base.n);
+
+    for (size_t i = 0; i < CHECK_SIZE; i++, h >>= 6)
+        out[i] = digits[h & 63];
+}
+
+size_t coding_seal(char *buf, size_t size, struct span opaque, enum coding c)
+{
+    struct span suffix = codings[c].suffix;
+    size_t n = opaque.n + 1 + CHECK_SIZE + suffix.n;
+
+    if (n >= size)
+        return 0;
+    if (opaque.n)
+        memcpy(buf, opaque.p, opaque.n);
+    buf[opaque.n] = SEAL;
+    check_of(opaque, buf + opaque.n + 1);
+    memcpy(buf + opaque.n + 1 + CHECK_SIZE, suffix.p, suffix.n);
+    buf[n] = '\0';
+    return n;
+}
+
+bool coding_unseal(const struct entity_tag *tag, struct entity_tag *base, enum coding *c)
+{
+    struct span whole = tag->opaque;
+    char check[CHECK_SIZE];
+
+    *base = *tag;
+    *c = CODING_IDENTITY;
+    for (int i = CODING_IDENTITY + 1; i < CODING_COUNT; i++) {
+        struct span suffix = codings[i].suffix, front;
+
+        if (whole.n < 1 + CHECK_SIZE + suffix.n || !span_eq(span_of(whole.p + whole.n - suffix.n, suffix.n), suffix))
+            continue;
+        front = span_of(whole.p, whole.n - suffix.n - CHECK_SIZE - 1);
+        check_of(front, check);
+        if (whole.p[front.n] != SEAL || memcmp(whole.p + front.n + 1, check, CHECK_SIZE) != 0)
+            continue;
+        base->opaque = front;
+        *c = (enum coding)i;
+        return true;
+    }
+    return false;
+}
+
+/* --- Accept-Encoding --- */
 
 /* weight of RFC 9110 12.4.2: "0" [ "." 0*3DIGIT ] / "1" [ "." 0*3"0" ]. True only for a weight above 0:
  * a malformed one admits nothing. */

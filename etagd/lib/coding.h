@@ -26,6 +26,18 @@ bool coding_parse(struct span token, enum coding *out);
  * Returns whether the base is one of ours. */
 bool coding_split(const struct entity_tag *tag, struct entity_tag *base, enum coding *c);
 
+/* An application's own tag on a body that our filters coded. mod_deflate's bare suffix could as well be the
+ * application's ("v1-gzip" may be a page about gzip), so that who sends it back could mean either; the tag
+ * goes out sealed instead: base "~" check suffix, where check is 4 characters of base64url over the base,
+ * equal on every node. opaque is the base, c is not CODING_IDENTITY. Writes the opaque tag and a NUL; returns
+ * its length without the NUL, 0 when size is too small. */
+#define CODING_SEAL_ROOM 6 /* what a seal and the NUL take besides base and suffix */
+size_t coding_seal(char *buf, size_t size, struct span opaque, enum coding c);
+
+/* The reverse: base points into tag->opaque, weakness is kept. False, and base is the tag itself, for any tag
+ * that is not sealed. */
+bool coding_unseal(const struct entity_tag *tag, struct entity_tag *base, enum coding *c);
+
 /* Whether a request's Accept-Encoding admits the coding with a weight above 0 (RFC 9110 12.5.3).
  * absent field: identity only (what our filters would send). identity is admitted unless
  * "identity;q=0", or "*;q=0" without identity, says otherwise. */

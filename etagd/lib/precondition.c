@@ -24,6 +24,8 @@ static struct entity_tag base_of(const struct entity_tag *tag, const struct prec
     *c = CODING_IDENTITY;
     if (rep->coded_variants)
         coding_split(tag, &base, c);
+    else
+        coding_unseal(tag, &base, c);
     return base;
 }
 

@@ -46,7 +46,7 @@ struct precondition_representation {
     bool exists;              /* a current representation exists: what "*" asks */
     bool tagged;              /* tag is known; false says that it has none: find out before a write */
     struct entity_tag tag;    /* without a coding suffix when ours, else as the origin sent it */
-    bool coded_variants;      /* tag is ours: "tag-gzip" and the like name its codings (coding.h) */
+    bool coded_variants;      /* tag is ours: "tag-gzip" and the like name its codings; else sealed ones do (coding.h) */
     enum coding coding;       /* the coding this request would be answered with; the first to match */
     bool dated;               /* last_modified is known */
     int64_t last_modified;    /* seconds since 1970 */

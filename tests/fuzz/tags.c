@@ -17,6 +17,12 @@ static void check_tag(struct span field, const struct entity_tag *tag)
     n = entity_tag_format(text, size, tag);
     PROMISE(n > 0 && entity_tag_parse(span_of(text, n), &again));
     PROMISE(again.weak == tag->weak && entity_tag_eq_weak(&again, tag));
+    if (coding_unseal(tag, &base, &c)) {
+        n = coding_seal(text, size, base.opaque, c);
+        PROMISE(span_eq(span_of(text, n), tag->opaque));
+    } else {
+        PROMISE(c == CODING_IDENTITY && span_eq(base.opaque, tag->opaque));
+    }
     PROMISE(coding_split(tag, &base, &c) || (c == CODING_IDENTITY && span_eq(base.opaque, tag->opaque)));
     PROMISE(base.opaque.n + coding_suffix(c).n == tag->opaque.n);
     free(text);

@@ -93,6 +93,55 @@ static void test_split(void **state)
     }
 }
 
+/* What is sealed opens again, to every byte; what the application made up does not. */
+static void test_seal(void **state)
+{
+    static const char *const bases[] = {
+        "", "v1", "v1-gzip", "x~AAAA-gzip", OURS, "\xff~", "73bf92a4d530338767c5d8a76be26fc2"};
+    struct entity_tag tag, base;
+    enum coding back;
+    char text[64];
+
+    (void)state;
+    for (size_t i = 0; i < sizeof bases / sizeof *bases; i++) {
+        for (int c = CODING_IDENTITY + 1; c < CODING_COUNT; c++) {
+            size_t n = coding_seal(text, sizeof text, span_str(bases[i]), (enum coding)c), length = strlen(bases[i]);
+
+            assert_int_equal(n, length + 5 + coding_suffix((enum coding)c).n);
+            assert_int_equal(coding_seal(text, n, span_str(bases[i]), (enum coding)c), 0);
+            assert_int_equal(coding_seal(text, n + 1, span_str(bases[i]), (enum coding)c), n);
+            tag = (struct entity_tag){exact_str(text), true};
+            assert_true(coding_unseal(&tag, &base, &back));
+            assert_true(span_eq(base.opaque, span_str(bases[i])) && base.weak && back == (enum coding)c);
+            exact_free(tag.opaque);
+            assert_false(coding_unseal(&(struct entity_tag){span_of(text, n - 1), false}, &base, &back));
+            assert_false(coding_unseal(&(struct entity_tag){span_of(text + 1, n - 1), false}, &base, &back));
+            text[length + 1] ^= 1;
+            assert_false(coding_unseal(&(struct entity_tag){span_of(text, n), false}, &base, &back));
+            assert_true(base.opaque.n == n && back == CODING_IDENTITY);
+        }
+    }
+    /* one value on every node, in every release */
+    assert_true(coding_seal(text, sizeof text, SPAN_LITERAL("v1"), CODING_GZIP) > 0);
+    assert_string_equal(text, "v1~NkTz-gzip");
+}
+
+static void test_what_is_not_sealed(void **state)
+{
+    static const char *const plain[] = {"",        "-gzip",      "v1-gzip", "~-gzip", "v1~AAAA-gzip",
+                                        "v1~AAAA", OURS "-gzip", "~AAAA-br"};
+    enum coding c;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof plain / sizeof *plain; i++) {
+        struct entity_tag tag = {exact_str(plain[i]), false}, base;
+
+        assert_false(coding_unseal(&tag, &base, &c));
+        assert_ptr_equal(base.opaque.p, tag.opaque.p);
+        exact_free(tag.opaque);
+    }
+}
+
 #define I 1u
 #define G 2u
 #define B 4u
@@ -179,6 +228,8 @@ int main(void)
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_parse),
         cmocka_unit_test(test_split),
+        cmocka_unit_test(test_seal),
+        cmocka_unit_test(test_what_is_not_sealed),
         cmocka_unit_test(test_accepted),
     };
 
