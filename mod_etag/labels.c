@@ -56,8 +56,8 @@ void labels_strings(struct labels *l, apr_pool_t *pool, const char *text)
             p += strcspn(p, ",");
         if (!*p)
             return;
-        p = *p == ',' ? skip_spaces(p + 1) : p;
-        if (*p != '"') {
+        p = *p == ',' ? skip_spaces(p + 1) : "";
+        if (*p != '"') { /* no comma between two, or nothing behind one */
             l->incomplete = true;
             return;
         }

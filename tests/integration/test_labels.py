@@ -59,15 +59,49 @@ def test_each_label_invalidates(start, backend, etagd, header, value, group):
         assert forgotten(site, backend, first.etag)
 
 
-@pytest.mark.parametrize("field,name", [('"a \\\\"b\\\\"", "c"', 'a "b"'), ('"a \\\\"b\\\\"", "c";x=1', "c"),
-                                        ('"c", not-a-string', "anything")])
+@pytest.mark.parametrize("field, name", [
+    (r'"a \"b\"", "c"', 'a "b"'), (r'"a \"b\"", "c";x=1', "c"), (r'"a\\b"', r"a\b"), (r'"\\", "c"', "c"),
+    (r'"a";x=1;y , "c"', "c"), ('"a,b"', "a,b")])
 def test_group_names_are_structured_fields(start, backend, etagd, field, name):
-    field = field.replace("\\\\", "\\")
     backend.page("/p", PAGE, [("Content-Type", "text/html"), ("Cache-Groups", field)])
     site = start("")
     first = learned(site, backend)
+    xadd(etagd, "group", f"{site.host} another", "group", f"{site.host} {field}")
+    assert not forgotten(site, backend, first.etag)
     xadd(etagd, "group", f"{site.host} {name}")
     assert forgotten(site, backend, first.etag)
+
+
+@pytest.mark.parametrize("field", ['"c", not-a-string', r'"c\d"', '"c', '"c" "d"', '"c", "\x80"'])
+def test_group_names_that_cannot_be_read_may_be_any(start, backend, etagd, field):
+    backend.page("/p", PAGE, [("Content-Type", "text/html"), ("Cache-Groups", field)])
+    site = start("")
+    first = learned(site, backend)
+    xadd(etagd, "group", f"{site.host} anything")
+    assert forgotten(site, backend, first.etag)
+
+
+@pytest.mark.parametrize("field, forgets", [(r'"a \"b\""', True), (r'"a b"', False), (r'"x", "a \"b\"";p=1', True)])
+def test_groups_that_a_write_names(start, backend, field, forgets):
+    backend.page("/p", PAGE, [("Content-Type", "text/html"), ("Cache-Groups", r'"a \"b\""')])
+    backend.page("/w", b"x" * 300000, [("Cache-Group-Invalidation", field)])
+    site = start("")
+    first = learned(site, backend)
+    assert site.request("POST", "/w").status == 200
+    assert forgotten(site, backend, first.etag) is forgets
+
+
+def test_a_long_response_to_a_write_invalidates_once(start, backend, etagd):
+    backend.page("/w", b"x" * 300000)
+    site = start("")
+
+    def length():
+        return int(subprocess.run([machine.program("redis-cli"), "-s", str(etagd.socket), "XLEN", "{etag}:log"], check=True,
+                                  capture_output=True, timeout=30).stdout)
+
+    before = length()
+    assert len(site.request("POST", "/w").body) == 300000
+    assert length() == before + 1
 
 
 @pytest.mark.parametrize("header,value,forgets", [

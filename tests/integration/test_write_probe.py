@@ -475,6 +475,14 @@ def test_a_host_without_a_key_has_no_signed_tags(proxied, work):
     assert got.status == 412 and not page.writes
 
 
+def test_names_of_one_site_share_their_signed_tags(proxied, work):
+    secrets = machine.write(work / "secrets", "a secret of sixteen bytes\n", 0o600)
+    site, page = proxied(f"ETagSecretFile {secrets}\nETagBaseURL https://shop.example/")
+    tag = site.get("/r", host="a.example.net").etag
+    assert site.request("PUT", "/r", {"If-Match": OLD}, NEW, host="b.example.net:81").status == 412
+    assert site.request("PUT", "/r", {"If-Match": tag}, NEW, host="b.example.net:81").status == 204 and page.writes
+
+
 def test_lines_and_weak_tags(proxied):
     site, page = proxied()
     current, other = page.tag, '"d' + "B" * 22 + '"'
