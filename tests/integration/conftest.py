@@ -13,6 +13,7 @@ import pytest
 from env import machine
 from env.backend import Backend
 from env.etagd import Etagd
+from env.fuse import Fuse, Unavailable
 from env.httpd import MPM, Httpd
 from env.redis import Redis
 from env.sentinel import Farm, Sentinel
@@ -157,6 +158,26 @@ def etagd(new_etagd):
 def httpd(new_httpd, etagd):
     """httpd with mod_etag and an embedded etagd; not started. Its config begins with ETagEngine On."""
     return new_httpd("ETagEngine On\n", etagd=etagd)
+
+
+@pytest.fixture
+def new_fuse(work):
+    """Mounts file systems of one file, its content given, at the same folder: one at a time."""
+    mounted = []
+
+    def make(content):
+        if mounted:
+            mounted.pop().__exit__()
+        folder = work / "fuse"
+        try:
+            mounted.append(Fuse(folder if folder.exists() else machine.own_folder(work, "fuse"), content).__enter__())
+        except Unavailable as e:
+            pytest.skip(f"FUSE: {e}")
+        return mounted[0]
+
+    yield make
+    for f in mounted:
+        f.__exit__()
 
 
 @pytest.fixture

@@ -4,9 +4,7 @@ import os
 
 import pytest
 
-from env import machine
 from env.files import how_kept, identity, settled
-from env.fuse import Fuse, Unavailable
 from env.process import wait_for
 from env.tags import content_tag
 
@@ -14,13 +12,8 @@ ONE, TWO = b"<p>one content</p>\n", b"<p>two content</p>\n"
 
 
 @pytest.fixture
-def fuse(work):
-    """Unmounted after httpd and etagd have ended; they are asked for later than this."""
-    try:
-        with Fuse(machine.own_folder(work, "fuse"), ONE) as mounted:
-            yield mounted
-    except Unavailable as e:
-        pytest.skip(f"FUSE: {e}")
+def fuse(new_fuse):
+    return new_fuse(ONE)
 
 
 @pytest.fixture

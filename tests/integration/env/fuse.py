@@ -11,7 +11,7 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 LOOKUP, FORGET, GETATTR, STATFS, OPEN, READ, RELEASE, INIT = 1, 2, 3, 17, 14, 15, 18, 26
 OPENDIR, RELEASEDIR, INTERRUPT, BATCH_FORGET = 27, 29, 36, 42
 ROOT, FILE = 1, 2
-MTIME = 1_700_000_000
+PAST = 1_700_000_000
 
 
 class Unavailable(Exception):
@@ -19,10 +19,17 @@ class Unavailable(Exception):
 
 
 class Fuse:
-    """Mounted at folder while it is a context: folder/f.html holds content, and its times never change."""
+    """Mounted at folder while it is a context: folder/f.html holds content, and its times are what they are set to.
+
+    named: which of the inodes (numbers from 2) the name means now; content: of the first; others: of more.
+    opened, was_read: called by the server before it answers that.
+    """
 
     def __init__(self, folder, content):
-        self.folder, self.content = folder, content
+        self.folder, self.content, self.others, self.named = folder, content, {}, FILE
+        self.mtime = self.ctime = PAST
+        self.size = None  # says it is
+        self.opened = self.was_read = lambda: None
         self.answering = threading.Event()
         self.answering.set()
 
@@ -80,8 +87,12 @@ class Fuse:
             pass  # who asked is gone
 
     def _attributes(self, node):
-        mode, size = (0o040755, 0) if node == ROOT else (0o100644, len(self.content))
-        return struct.pack("QQQQQQIIIIIIIIII", node, size, 1, MTIME, MTIME, MTIME, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0)
+        mode, size = (0o040755, 0) if node == ROOT else (0o100644, self.size or len(self._content(node)))
+        return struct.pack("QQQQQQIIIIIIIIII", node, size, 1, PAST, int(self.mtime), int(self.ctime), 0, 0, 0, mode, 1,
+                           0, 0, 0, 4096, 0)
+
+    def _content(self, node):
+        return self.others.get(node, self.content)
 
     def _reply(self, op, node, body):
         if op == INIT:
@@ -91,12 +102,14 @@ class Fuse:
         if op == LOOKUP:
             if body.rstrip(b"\0") != b"f.html":
                 return errno.ENOENT
-            return struct.pack("QQQQII", FILE, 1, 0, 0, 0, 0) + self._attributes(FILE)
+            return struct.pack("QQQQII", self.named, 1, 0, 0, 0, 0) + self._attributes(self.named)
         if op in (OPEN, OPENDIR):
+            self.opened()
             return struct.pack("QII", 0, 0, 0)
         if op == READ:
             _, offset, size = struct.unpack_from("QQI", body)
-            return self.content[offset:offset + size]
+            self.was_read()
+            return self._content(node)[offset:offset + size]
         if op in (RELEASE, RELEASEDIR):
             return b""
         if op == STATFS:
