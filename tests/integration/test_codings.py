@@ -201,6 +201,79 @@ def test_deflatealteretag(node, setting, shown):
     assert site.get("/p.html").etag == tag()
 
 
+@pytest.mark.parametrize("coding", FILTER)
+@pytest.mark.parametrize("setting", ["AddSuffix", "NoChange", "Remove"])
+@targets
+def test_altered_tags(node, coding, setting, target):
+    """Whatever the directive makes of the tag: what is sent back gives 304 where anything was sent, and no parts."""
+    directive = {"gzip": "DeflateAlterETag", "br": "BrotliAlterETag"}[coding]
+    site = node(by_type(coding) + f"{directive} {setting}\n")
+    if setting != "AddSuffix":
+        site.wait_log(f"(?i){directive}")
+    sent = {"AddSuffix": tag(coding), "NoChange": tag(), "Remove": None}[setting]
+    ask = {"Accept-Encoding": coding}
+    first = site.get(target, {**ask, "Range": "bytes=0-9"})
+    assert (first.status, first.etag, first.header("Content-Encoding")) == (200, sent, coding), first
+    for known in filter(None, (sent, sent and f'"x", {sent}', sent and "W/" + sent)):
+        late = site.get(target, {**ask, "If-None-Match": known})
+        assert (late.status, late.body) == (304, b"") and late.etag.removeprefix("W/") == sent, (known, late)
+        assert late.header("Vary") == first.header("Vary")
+    changed = site.get(target, {**ask, "If-None-Match": '"x"'})
+    assert (changed.status, changed.etag) == (200, sent)
+
+
+def test_zstd_of_a_backend(new_httpd, etagd, backend):
+    """A coding that httpd has no filter for: the backend's own tag stays it, whatever its end; without one the coded
+    bytes have a tag of their own, and ours with -zstd is understood."""
+    site = new_httpd("ETagEngine On\nAddOutputFilterByType DEFLATE text/html\n", modules=["filter", "deflate", "proxy",
+                     "proxy_http"], etagd=etagd)
+    coded = b"(\xb5/\xfd" + bytes(range(200))
+    headers = [("Content-Type", "text/html"), ("Content-Encoding", "zstd"), ("Vary", "Accept-Encoding")]
+    mine = content_tag(BODY, "text/html")
+    tags = {"/own": '"v1-zstd"', "/none": content_tag(coded, "text/html", coding="zstd"), "/ours": mine[:-1] + '-zstd"'}
+    backend.page("/own", coded, headers + [("ETag", tags["/own"])])
+    backend.page("/none", coded, headers)
+    backend.page("/ours", coded, headers + [("ETag", tags["/ours"])])  # a mod_etag behind with a coder of its own
+    site.config += f"ProxyPass / {backend.url}/\n"
+    site.start()
+    ask = {"Accept-Encoding": "zstd, gzip"}
+    for path, own in tags.items():
+        answer = site.get(path, ask)
+        assert (answer.status, answer.etag, answer.body) == (200, own, coded), answer
+        not_modified(site.get(path, {**ask, "If-None-Match": own}), own)
+        assert site.get(path, {**ask, "If-None-Match": '"v1"'}).status == 200
+        assert site.get(path, {**ask, "If-Match": own}).status == 200
+        assert site.get(path, {**ask, "If-Match": '"v1"'}).status == 412
+
+
+def test_negotiated_codings_and_languages(new_httpd, etagd):
+    """MultiViews and type-map: the tag is whole, and each variant's is that of its own bytes."""
+    site = new_httpd(modules=["negotiation", "filter", "deflate"], etagd=etagd)
+    site.add("en.html.en", BODY, mtime=time.time() - 86400)
+    site.add("p.html.html", BODY, mtime=time.time() - 86400)
+    packed = gzip.compress(BODY, mtime=0)
+    site.add("p.html.gz", packed, mtime=time.time() - 86400)
+    site.add("map.var", "URI: p.html.html\nContent-Type: text/html\n\n"
+                        "URI: p.html.gz\nContent-Type: text/html\nContent-Encoding: x-gzip\n")
+    site.config = (f"ETagEngine On\n<Directory {site.docs}>\nOptions MultiViews\nAddEncoding x-gzip .gz\n"
+                   "AddHandler type-map .var\n</Directory>\n")
+    site.start()
+    for target in ("/p.html", "/map.var"):
+        plain = site.get(target, {"Accept-Encoding": "identity"})
+        zipped = site.get(target, {"Accept-Encoding": "gzip, x-gzip"})
+        assert (plain.body, zipped.body) == (BODY, packed) and zipped.header("Content-Encoding") in ("gzip", "x-gzip")
+        assert plain.etag == tag() and OURS.match(zipped.etag) and zipped.etag != plain.etag
+        for answer, accept in ((plain, "identity"), (zipped, "gzip, x-gzip")):
+            ask = {"Accept-Encoding": accept}
+            late = not_modified(site.get(target, {**ask, "If-None-Match": answer.etag}), answer.etag)
+            assert late.header("Vary") == answer.header("Vary") and late.header("Content-Location") == answer.header(
+                "Content-Location")
+            part = site.get(target, {**ask, "Range": "bytes=0-9", "If-Range": answer.etag})
+            assert (part.status, part.etag, part.body) == (206, answer.etag, answer.body[:10])
+        assert site.get(target, {"Accept-Encoding": "identity", "If-None-Match": zipped.etag}).status == 200
+        assert site.get(target, {"Accept-Encoding": "gzip, x-gzip", "If-None-Match": plain.etag}).status == 200
+
+
 def test_coding_made_by_the_application(node):
     """A body that arrives coded is hashed as it is, its coding mixed in, without a suffix."""
     site = node(by_type("gzip"))
