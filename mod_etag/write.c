@@ -50,9 +50,9 @@ static bool resolve_path(request_rec *r, const struct key *of, apr_uri_t *uri)
 {
     char *base;
 
-    if (!uri->path || *uri->path != '/') {
-        if (uri->hostinfo)
-            return false;
+    if (uri->hostinfo && (!uri->path || !*uri->path)) {
+        uri->path = apr_pstrdup(r->pool, "/"); /* RFC 9110 4.2.3 */
+    } else if (!uri->path || *uri->path != '/') {
         base = path_of(r, of);
         if (uri->path && *uri->path) {
             strrchr(base, '/')[1] = '\0';

@@ -130,6 +130,23 @@ def test_a_reference_where_the_host_has_a_port(start, backend):
     assert forgotten(site, backend, first.etag, "/a/q")
 
 
+def test_a_reference_without_a_path_is_the_root(start, backend):
+    backend.page("/", PAGE)
+    backend.page("/a/w", b"", [("Location", "http://www.example.com")], status=201)
+    site = start("")
+    first = learned(site, backend, "/")
+    assert site.request("POST", "/a/w").status == 201
+    assert forgotten(site, backend, first.etag, "/")
+
+
+def test_an_encoded_slash_is_none(start, backend):
+    answer_everything(backend, "http://elsewhere.example/")
+    site = start("AllowEncodedSlashes NoDecode")
+    first = learned(site, backend, "/a%2Fb/q")
+    assert site.request("POST", "/a%2Fb/q", host="10.0.0.7").status == 201
+    assert forgotten(site, backend, first.etag, "/a%2Fb/q")
+
+
 ODD = pytest.mark.parametrize("folder", ["/a%20b", "/100%25", "/a%3Fb", "/%C3%A9", "/a%3Bb", "/%7Ea"])
 
 
