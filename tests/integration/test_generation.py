@@ -6,10 +6,10 @@ import threading
 import pytest
 from env import machine
 from env.backend import answer, chunk
+from env.generation import HOST, attached, configuration
+from env.node import LOG
 from env.process import wait_for
 
-HOST = "www.example.com"
-LOG = "{etag}:log"
 OURS = re.compile(r'^W/"g[A-Za-z0-9_-]{22}"$')
 HTML = [("Content-Type", "text/html")]
 PROXY = ["proxy", "proxy_http", "headers"]
@@ -40,17 +40,6 @@ class Cluster:
         record = self.redis.cli("XADD", LOG, "*", *fields)
         for daemon in self.daemons:
             daemon.wait_info("applied", record)
-
-
-def attached(site):
-    """A child attaches with its first request, and goes on without until it has."""
-    site.get("/nothing")
-    return {int(pid) for pid in re.findall(r"child (\d+) mapped table", site.error_text())} >= set(site.children())
-
-
-def configuration(backend, more=""):
-    return (f"ETagEngine On\nETagSource generation\nETagTimeout 1s\nETagBaseURL http://{HOST}/\n"
-            f"ETagGroupHeader Surrogate-Key Cache-Groups\n{more}ProxyPass / {backend.url}/ disablereuse=on\n")
 
 
 @pytest.fixture
@@ -136,6 +125,19 @@ def test_each_operation_ends_a_generation_everywhere(make_cluster):
         assert all(confirms(n, tag, "/dir/p") for n in cluster.nodes)
         cluster.forget(*operation)
         assert not any(confirms(n, tag, "/dir/p") for n in cluster.nodes), operation
+
+
+def test_a_node_asks_once(make_cluster):
+    """Then its table answers, through invalidations of other things too."""
+    cluster = make_cluster(nodes=2)
+    tag = tag_of(cluster.nodes[0].get("/p"))
+    for node, daemon in zip(cluster.nodes, cluster.daemons):
+        assert tag_of(node.get("/p")) == tag
+        asked = daemon.info("Store")["name_asks"]
+        for i in range(5):
+            cluster.forget("url", f"{HOST}/other{i}")
+            assert tag_of(node.get("/p")) == tag and confirms(node, tag)
+        assert daemon.info("Store")["name_asks"] == asked == "1"
 
 
 def test_early_on_another_node(make_cluster):

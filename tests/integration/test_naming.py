@@ -210,6 +210,22 @@ def test_who_goes_away_is_forgotten(nodes, redis):
     stays.close()
 
 
+def test_a_node_that_stops_owes_nothing(nodes, redis):
+    """Questions on their way when it is told to stop."""
+    one, two = nodes
+    at = one.snapshot()
+    redis.call("CLIENT", "PAUSE", 60000, "ALL")
+    asking = [one.client() for _ in range(3)]
+    for i, c in enumerate(asking):
+        c.send("ETAG", "NAME", *at, f"{URL}&n={i}", "g", "0:0", 0, 0)
+    one.wait_info("name_asks", 3)
+    assert one.stop() == 0
+    for c in asking:
+        c.close()
+    two.kill()
+    redis.kill()
+
+
 def test_malformed_questions(nodes):
     at = nodes[0].snapshot()
     for question in [(URL, "x", "0:0", 0, 0), (URL, "gg", "0:0", 0, 0), (URL, "g", "1:0", 0, 0), (URL, "g", "", 0, 0),
