@@ -131,9 +131,11 @@ bool in_tagged(ap_filter_t *f, struct in_context *in, const uint8_t content[DIGE
     if (!tag_from_content(ctx, r, ENTRY_DIGEST, span_of((const char *)content, DIGEST_SIZE), false))
         return false;
     etag_verdict(r, "tagged", "digest");
-    set_etag(ctx, r);
-    ap_set_accept_ranges(r);
-    ctx->complete = true;
+    if (in_acts(in)) {
+        set_etag(ctx, r);
+        ap_set_accept_ranges(r);
+        ctx->complete = true;
+    }
     return precluded(f, in, last_modified(r), status);
 }
 
@@ -189,11 +191,11 @@ static bool tagged_by_headers(ap_filter_t *f, struct in_context *in, apr_status_
     request_rec *r = f->r;
 
     etag_verdict(r, "tagged", source_of(in->req));
-    if (!in_acts(in))
-        return false;
-    set_etag(in->req, r);
-    if (in->req->learn)
-        in->state = IN_WATCH;
+    if (in_acts(in)) {
+        set_etag(in->req, r);
+        if (in->req->learn)
+            in->state = IN_WATCH;
+    }
     return precluded(f, in, last_modified(r), status);
 }
 
@@ -211,10 +213,9 @@ static enum in_state digest_state(struct in_context *in, request_rec *r)
 {
     const char *length = request_response_header(r, "Content-Length");
 
-    if (!in_acts(in))
-        return IN_PASS;
     if (r->header_only) {
-        unset_etag(r); /* GET would carry another */
+        if (in_acts(in))
+            unset_etag(r); /* GET would carry another */
         return IN_PASS;
     }
     if (request_streams(r)) {
@@ -230,7 +231,7 @@ static enum in_state digest_state(struct in_context *in, request_rec *r)
         return IN_PASS;
     apr_pool_cleanup_register(r->pool, in->digest, free_digest, apr_pool_cleanup_null);
     in->begun = apr_time_now();
-    return IN_HOLD;
+    return in_acts(in) ? IN_HOLD : IN_DETECT;
 }
 
 /* Decides; true when the response was already dealt with. */
@@ -329,6 +330,8 @@ apr_status_t etag_in_filter(ap_filter_t *f, apr_bucket_brigade *bb)
             return status;
     }
     switch (in->state) {
+    case IN_DETECT:
+        return body_detect(f, in, bb);
     case IN_WATCH:
         return body_watch(f, in, bb);
     case IN_DROP:

@@ -109,6 +109,15 @@ def test_it_detects(sites):
     tag = content_tag(kinds.PAGE, "text/html")
     for headers in ({"If-None-Match": tag}, {"If-Match": '"no"'}):
         assert ours.get("/p.html", headers).status in (200, 412)
+    for path in ("/app/plain", "/app/chunked", "/app/gzipped"):
+        assert ours.get(path, {"If-None-Match": tag}).status == 200
+    assert ours.get("/app/plain", {"If-Match": tag}).status == 200
+    assert ours.get("/app/plain", {"If-Match": '"no"'}).status == 200
+    assert ours.get("/app/two-tags").status == ours.get("/app/long").status == ours.get("/plain.cgi").status == 200
     told = (ours.folder / "status.log").read_text()
+    for line in ("GET /app/plain would-304 late", "GET /app/chunked would-304 late", "GET /app/plain would-412 late",
+                 "GET /app/gzipped tagged digest", "GET /app/long untagged longer than ETagBufferLimit",
+                 "GET /app/plain tagged digest", "GET /app/own tagged upstream", "GET /plain.cgi untagged not in memory"):
+        assert f"{line}\n" in told, line
     assert re.search(r"^GET /p.html would-304 (late|file)$", told, re.MULTILINE), told[-300:]
     assert re.search(r"^GET /p.html would-412 ", told, re.MULTILINE) and "tagged file" in told
