@@ -106,7 +106,8 @@ static struct span translate(struct current *current, request_rec *r, struct spa
 static const char *rewrite(request_rec *r, const char *field)
 {
     apr_array_header_t *pieces = apr_array_make(r->pool, 8, sizeof(const char *));
-    struct current current = {.url = r->unparsed_uri};
+    struct span target = request_target(r).path;
+    struct current current = {.url = apr_pstrmemdup(r->pool, target.p, target.n)};
     bool in_list = false;
     const char *from = field, *p = field + strcspn(field, "<[()");
 

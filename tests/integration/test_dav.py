@@ -91,6 +91,14 @@ def test_the_if_field(dav, sites, field, status):
         assert f.get().body == (b"two" if status == 204 else b"one")
 
 
+def test_the_absolute_form(dav):
+    f = File(dav)
+    target, tag = f"http://{dav.host}{f.target}", f.get().etag
+    assert dav.request("PUT", target, {"If": f"([{OLD}])"}, b"x").status == 412
+    assert dav.request("PUT", target, {"If": f"([{tag}])"}, b"two").status == 204
+    assert f.get().body == b"two"
+
+
 def test_who_received_gzip_holds_the_tag(dav):
     f = File(dav, content=b"<p>long enough</p>" * 50, suffix="html")
     tag = dav.get(f.target, {"Accept-Encoding": "gzip"}).etag
