@@ -253,10 +253,20 @@ static void everybody_gets_the_first_name(void **state)
 {
     struct node *n = *state;
     struct answer first = ask_now(n), again = ask_now(n);
+    struct store_name q = question(before(n));
+    struct table_copy copy;
 
     assert_true(first.given && strlen(first.name) == 22);
     assert_string_equal(first.name, again.name);
-    assert_int_equal(look(n, PLAIN "#g"), TABLE_HIT);
+    assert_int_equal(table_lookup(n->table, table_identify(n->table, SPAN(PLAIN "#g")), &copy), TABLE_HIT);
+    assert_in_range(table_life_left(n->table, &copy), n->conf.tag_ttl_ms - 60000, n->conf.tag_ttl_ms);
+    q.proposal = SPAN("0:5000"); /* of a new one; this one is older */
+    assert_string_equal(ask(n, &q).name, first.name);
+    q.key = SPAN("https://www.example.com/other");
+    assert_true(ask(n, &q).given);
+    assert_int_equal(table_lookup(n->table, table_identify(n->table, SPAN("https://www.example.com/other#g")), &copy),
+                     TABLE_HIT);
+    assert_in_range(table_life_left(n->table, &copy), 1, 5000);
 }
 
 static void what_covers_the_page_ends_its_name(void **state)
