@@ -25,7 +25,7 @@ void cache_insert(request_rec *r);
  * a body when a 304 refreshes its entry and from then on serves an empty one. It gets the whole instead. */
 void cache_drop_conditionals(request_rec *r);
 
-/* Of a response whose status and headers are final, before mod_cache sees it: sets the environment variable
+/* Of a response whose status and validators are final, before mod_cache sees it: sets the environment variable
  * no-cache, which it obeys, on a 200 that nothing but our tag would make storable, and on a 304 that answers
  * the client's own If-None-Match and not the stored entry's, or that mod_cache_socache might get. mod_cache
  * hands such a 304 on, or asks again without condition where it would have taken it for its entry's. */

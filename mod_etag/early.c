@@ -60,6 +60,7 @@ static int emit_not_modified(struct etag_request *ctx, request_rec *r, int64_t l
     apr_table_setn(r->headers_out, "ETag", tag_text(ctx, r));
     r->status = HTTP_NOT_MODIFIED;
     r->status_line = NULL;
+    cache_advise(ctx, r); /* SetOutputFilter CACHE may put mod_cache before ETAG_FIN */
     return ap_pass_brigade_fchk(r, bb, "ETag: early 304");
 }
 

@@ -380,3 +380,51 @@ def test_who_may_not_see_it_learns_nothing(cache, how, public):
     # Where stock's quick mode hands out the stored page, a matching tag of ours saves sending it.
     for ours, stock in zip(statuses["ours"], statuses["stock"]):
         assert ours == stock or (ours, stock) == (304, 200), statuses
+
+
+@pytest.mark.parametrize("early", ["On", "Off"])
+def test_marked_place_of_the_cache(new_httpd, etagd, backend, early):
+    """SetOutputFilter CACHE stores what is not tagged yet: no 304 of ours confirms that."""
+    engine = f"ETagEngine On\nETagEarly {early}\nProxyPass / {backend.url}/\n"
+    caching = new_httpd(modules=MODULES, etagd=etagd)
+    caching.config = engine + (f"CacheQuickHandler Off\nCacheEnable disk /\nCacheRoot {machine.own_folder(caching.folder, 'c')}\n"
+                               "CacheHeader On\n<Location />\nSetOutputFilter CACHE\n</Location>\n")
+    other = new_httpd(engine, modules=["proxy", "proxy_http"], etagd=etagd)
+    caching.start(), other.start()
+    backend.page("/p", BODY, FRESH)
+    assert got(caching.get("/p"))[:3] == (200, TAG, BODY)
+    assert got(caching.get("/p")) == (200, TAG, BODY, "HIT")
+    backend.page("/p", NEW, FRESH)
+    etagd.call("XADD", "{etag}:log", "*", "all", "1")
+    assert other.get("/p").etag == NEW_TAG
+    late = caching.get("/p", {"If-None-Match": NEW_TAG})
+    assert got(late)[:2] in ((304, NEW_TAG), (200, NEW_TAG))
+    for _ in range(2):
+        after = caching.get("/p")
+        assert got(after)[:3] in ((200, TAG, BODY), (200, NEW_TAG, NEW)), after
+        again = caching.get("/p", {"If-None-Match": after.etag})
+        assert again.status in (200, 304) and again.etag in (TAG, NEW_TAG)
+
+
+@pytest.mark.parametrize("ask", [{}, {"Accept-Encoding": "gzip"}], ids=["plain", "gzip"])
+def test_an_application_with_tags_of_its_own(cache, ask):
+    """It is asked with the tag that it made, and answers 304 itself; mod_cache hears the one that it holds."""
+    target, bodies, asked = cache.fresh_path(), [], []
+
+    def page(request, send):
+        asked.append(request.header("If-None-Match"))
+        if asked[-1] == '"v1"':
+            send(answer(b"", [("ETag", '"v1"'), ("Cache-Control", "max-age=0")], 304))
+        else:
+            bodies.append(1)
+            send(answer(BODY, STALE + [("ETag", '"v1"')], request=request))
+        return True
+
+    cache.backend.routes[target] = page
+    first = cache.get(target, ask)
+    assert got(first)[::2] == (200, BODY) and (first.etag == '"v1"') == (not ask)
+    for _ in range(2):
+        assert got(cache.get(target, ask)) == (200, first.etag, BODY, revalidated(cache))
+        assert got(cache.get(target, {**ask, "If-None-Match": first.etag})) == confirmed(cache, first.etag, BODY)
+    if cache.store == "disk":
+        assert len(bodies) == 1 and set(asked) == {None, '"v1"'}
