@@ -31,27 +31,16 @@ static void vary_on_coding(request_rec *r)
         apr_table_mergen(r->headers_out, "Vary", "Accept-Encoding");
 }
 
-/* A filter that codes whatever passes (SetOutputFilter); one set by type steps aside for a 304. */
-static bool coding_filter_above(const ap_filter_t *f)
-{
-    for (const ap_filter_t *p = f->r->output_filters; p && p != f; p = p->next)
-        if (strcasecmp(p->frec->name, "DEFLATE") == 0 || strcasecmp(p->frec->name, "BROTLI_COMPRESS") == 0)
-            return true;
-    return false;
-}
-
 /* The 304 of a tag that matched repeats it byte for byte; any other 304 of ours names the tag of the
  * coding that the 200 would have had (RFC 9110 15.4.5). */
-static const char *tag_of_304(ap_filter_t *f, const struct etag_request *ctx, bool coded)
+static const char *tag_of_304(request_rec *r, const struct etag_request *ctx, bool coded)
 {
-    request_rec *r = f->r;
-
     if (ctx->matched.opaque.p)
         return apr_psprintf(r->pool, "%s\"%.*s\"", ctx->matched.weak ? "W/" : "", (int)ctx->matched.opaque.n,
                             ctx->matched.opaque.p);
     if (!coded || ctx->tag.kind == ENTRY_UPSTREAM)
         return tag_text(ctx, r);
-    struct span suffix = coding_suffix(request_coding(r));
+    struct span suffix = coding_suffix(ctx->coding);
     return apr_psprintf(r->pool, "%s\"%s%.*s\"", ctx->tag.weak ? "W/" : "", ctx->tag.opaque, (int)suffix.n,
                         suffix.n ? suffix.p : "");
 }
@@ -70,31 +59,29 @@ static void date_304(const struct etag_request *ctx, request_rec *r)
     apr_table_setn(r->headers_out, "Last-Modified", theirs);
 }
 
-static void finish_304(ap_filter_t *f, struct etag_request *ctx)
+static void finish_304(request_rec *r, struct etag_request *ctx)
 {
     static const char *const content[] = {"Content-Type",   "Content-Encoding", "Content-Language", "Content-Range",
                                           "Content-Length", "Content-MD5",      "Accept-Ranges",    "Trailer"};
-    request_rec *r = f->r;
-    bool coded = coding_filter_above(f);
+    bool coded = !ctx->coded_in && (ctx->coded || coders_vary(ctx->coder, r->content_type));
 
     for (size_t i = 0; i < sizeof content / sizeof *content; i++)
         unset_both(r, content[i]);
     r->content_encoding = NULL;
     if (!ctx->tag.known)
         seal_answer(ctx, r);
-    if (coded || ctx->matched_coding != CODING_IDENTITY || coders_vary(ctx->coder, r->content_type))
+    if (coded || ctx->matched_coding != CODING_IDENTITY)
         vary_on_coding(r);
     if (!ctx->tag.known)
         return; /* the backend's own */
     date_304(ctx, r);
     unset_both(r, "ETag");
-    apr_table_setn(r->headers_out, "ETag", tag_of_304(f, ctx, coded));
+    apr_table_setn(r->headers_out, "ETag", tag_of_304(r, ctx, coded));
     apr_table_unset(r->notes, "no-etag");
 }
 
-static void finish_200(ap_filter_t *f, struct etag_request *ctx)
+static void finish_200(request_rec *r, struct etag_request *ctx)
 {
-    request_rec *r = f->r;
     const char *tag;
 
     if (!r->header_only) /* without a body the coders step aside */
@@ -110,7 +97,8 @@ static void finish_200(ap_filter_t *f, struct etag_request *ctx)
         apr_table_setn(r->headers_out, "Accept-Ranges", "none");
         if (tag && ctx->dir->coded_weak && ctx->tag.known && strncmp(tag, "W/", 2) != 0)
             apr_table_setn(r->headers_out, "ETag", apr_pstrcat(r->pool, "W/", tag, NULL));
-    } else if (ctx->head_codable && (coding_filter_above(f) || coders_vary(ctx->coder, r->content_type))) {
+    } else if (r->header_only && ctx->coding != CODING_IDENTITY &&
+               (ctx->coded || coders_vary(ctx->coder, r->content_type))) {
         unset_both(r, "ETag"); /* of the identity, where GET carries that of a coding */
     }
 }
@@ -149,9 +137,9 @@ apr_status_t etag_fin_filter(ap_filter_t *f, apr_bucket_brigade *bb)
         learn_labels(ctx, r);
         generation_finish(ctx, r);
         if (r->status == HTTP_NOT_MODIFIED)
-            finish_304(f, ctx);
+            finish_304(r, ctx);
         else if (r->status == HTTP_OK)
-            finish_200(f, ctx);
+            finish_200(r, ctx);
         learn_strip_labels(ctx->dir, r);
         if (ctx->dir->last_modified == ETAG_LAST_MODIFIED_OFF)
             unset_both(r, "Last-Modified");

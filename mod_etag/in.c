@@ -302,6 +302,14 @@ static bool start_query(ap_filter_t *f, struct in_context *in, apr_status_t *sta
            precluded(f, in, ENTRY_UNDATED, status);
 }
 
+static bool codes_whatever(const ap_filter_t *f)
+{
+    for (; f; f = f->next)
+        if (strcasecmp(f->frec->name, "DEFLATE") == 0 || strcasecmp(f->frec->name, "BROTLI_COMPRESS") == 0)
+            return true;
+    return false;
+}
+
 apr_status_t etag_in_filter(ap_filter_t *f, apr_bucket_brigade *bb)
 {
     struct in_context *in = f->ctx;
@@ -316,8 +324,10 @@ apr_status_t etag_in_filter(ap_filter_t *f, apr_bucket_brigade *bb)
         in = f->ctx = apr_pcalloc(f->r->pool, sizeof *in);
         in->req = ctx;
         in->held = apr_brigade_create(f->r->pool, f->c->bucket_alloc);
+        /* Now: they leave the chain when they meet a 304. */
         ctx->coder = coders_find(f->next);
-        ctx->head_codable = f->r->header_only && request_coding(f->r) != CODING_IDENTITY;
+        ctx->coded = codes_whatever(f->next);
+        ctx->coding = request_coding(f->r);
         if (f->r->method_number == M_GET ? start(f, in, bb, &status) : start_query(f, in, &status))
             return in->state == IN_DROP && status == APR_SUCCESS ? body_drop(in, f->r, bb) : status;
         if (in->state == IN_PASS && !ctx->saved.if_match && !ctx->saved.if_unmodified_since)

@@ -74,7 +74,8 @@ struct etag_request {
     struct etag_tag tag;
     const ap_filter_rec_t *coder;  /* a filter that codes by type is in the chain (coders.h) */
     struct etag_generation generation;
-    bool head_codable;             /* HEAD, where a GET might be coded: its tag would be another */
+    bool coded;                    /* a filter behind ETAG_IN codes whatever passes (SetOutputFilter) */
+    enum coding coding;            /* what a filter by type, or that one, codes a 200 of this request with */
     const char *coded_in;          /* Content-Encoding the body arrived with, NULL: identity */
     struct entity_tag matched;     /* on a 304: what the client sent */
     enum coding matched_coding;

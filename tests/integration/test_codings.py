@@ -89,6 +89,22 @@ def test_coded_tag_comes_back(node, how, coding, target):
 @both
 @each
 @targets
+def test_304_without_a_tag_of_the_clients(node, how, coding, target):
+    """15.4.5: it names the ETag and Vary of the 200 that the client would get."""
+    site = node(how(coding))
+    for ask in ({"Accept-Encoding": coding}, {}):
+        first = site.get(target, ask)
+        conditions = [{"If-None-Match": "*"}]
+        if first.header("Last-Modified"):
+            conditions.append({"If-Modified-Since": first.header("Last-Modified")})
+        for condition in conditions:
+            answer = not_modified(site.get(target, {**ask, **condition}), tag(coding if ask else None))
+            assert answer.header("Vary") == first.header("Vary"), condition
+
+
+@both
+@each
+@targets
 def test_identity_tag_and_lists(node, how, coding, target):
     site = node(how(coding))
     ask = {"Accept-Encoding": coding}

@@ -44,7 +44,8 @@ def plan(method, spec, fields):
 
 
 def body_of(method, state):
-    return f"<p>{method if method not in ('GET', 'HEAD') else 'page'}, {state}: {'0123456789' * 4}</p>\n"
+    digits = "0123456789" * (40 if state == "coded" else 4)  # long enough to be compressed
+    return f"<p>{method if method not in ('GET', 'HEAD') else 'page'}, {state}: {digits}</p>\n"
 
 
 def script(state, spec, fields):

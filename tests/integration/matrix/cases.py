@@ -98,7 +98,8 @@ def placeholders(tag, modified, own, now):
     modified = DEFAULT_DATE if modified is None else modified
     bare = tag[tag.index('"') + 1:-1]
     return {
-        "tag": tag, "strong": f'"{bare}"', "weak": f'W/"{bare}"', "bare": bare, "old": OLD, "own": own or '"none"',
+        "tag": tag, "strong": f'"{bare}"', "weak": f'W/"{bare}"', "bare": bare, "identity": tag.replace('-gzip"', '"'),
+        "old": OLD, "own": own or '"none"',
         "modified": imf(modified), "before": imf(modified - DAY), "after": imf(modified + DAY), "now": imf(now),
         "future": imf(now + DAY), "modified850": rfc850(modified), "modifiedasc": asctime(modified), "nothing": "",
     }

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The servers of the matrix: one httpd before files, CGI scripts, PHP over FastCGI and a backend."""
+import gzip
 import time
 
 from env.tags import content_tag
@@ -34,6 +35,9 @@ AddHandler cgi-script .cgi
 <FilesMatch "\\.php$">
 SetHandler "{php}"
 </FilesMatch>
+<LocationMatch "^/(file|cgi|fpm|proxy)/coded">
+SetOutputFilter DEFLATE
+</LocationMatch>
 <Location /file/>
 {headers}
 </Location>
@@ -41,7 +45,7 @@ SetHandler "{php}"
 Require all denied
 </Location>
 """
-MODULES = ["headers", "proxy", "proxy_http", "proxy_fcgi"]
+MODULES = ["headers", "filter", "deflate", "proxy", "proxy_http", "proxy_fcgi"]
 SUFFIX = {"file": ".txt", "cgi": ".cgi", "fpm": ".php", "proxy": ""}
 AT_ONCE = 5000
 
@@ -52,6 +56,7 @@ class Resource:
     def __init__(self, server, state, spec):
         self.server, self.state, self.spec = server, state, spec
         self.path = f"/{server}/{state.replace(', ', '-').replace(' ', '-')}{SUFFIX[server]}"
+        self.accept = [("Accept-Encoding", "gzip")] if spec.get("coded") else []
         self.plain = {}
 
     def __repr__(self):
@@ -74,7 +79,7 @@ class Site:
         self.backend, self.resources = backend, resources()
         modules = MODULES + (["cgi"] if mpm == "prefork" else ["cgid", "http2"])
         self.httpd = new_httpd(modules=modules, mpm=mpm, etagd=etagd, module=module, own=engine is not None)
-        headers = "\n".join(f'Header set {n} "{v}"' for n, v in self.fields.items())
+        headers = "\n".join(f'Header {"merge" if n == "Vary" else "set"} {n} "{v}"' for n, v in self.fields.items())
         self.httpd.config = ENGINES[engine] + (OURS if engine else "") + CONFIG.format(
             backend=backend.url, docs=self.httpd.docs, php=php.handler, headers=headers)
         if mpm != "prefork":
@@ -99,23 +104,28 @@ class Site:
         """What each resource answers to plain requests. Twice: a page is learned by the first."""
         asked = [(r, m) for r in self.resources for m in apps.METHODS]
         for _ in range(2):
-            for (r, m), got in zip(asked, self._send([(m, r.path, [], body_for(m)) for r, m in asked])):
+            for (r, m), got in zip(asked, self._send([(m, r.path, r.accept, body_for(m)) for r, m in asked])):
                 r.plain[m] = got
         for r, m in asked:
             self._check(r, m, r.plain[m])
 
     def _check(self, r, method, got):
-        """A plain answer is what the application sent: its ETag on any method, its dates; and our tag where it sent none."""
+        """A plain answer is what the application sent: its ETag on any method, its dates; our tag where it sent none."""
         if r.server == "file" and method not in ("GET", "HEAD") or r.server == "cgi" and method == "OPTIONS":
             return  # core's answers
         status, headers, body = apps.plan(method, r.spec, self.fields)
         wrong = [] if got.status == status else [f"not {status}"]
         if not r.spec.get("doubt"):
-            wrong += [f"{n} is not {v}" for n, v in headers.items() if n != "Content-Type" and got.one(n) != v]
+            wrong += [f"{n} is not {v}" for n, v in headers.items()
+                      if n != "Content-Type" and v not in (got.one(n) or "")]
+        coded = got.one("Content-Encoding") == "gzip"
+        text = gzip.decompress(got.body) if coded and got.body else got.body
         if (r.server != "file" or status == 200) and body and method != "HEAD":
-            wrong += [] if got.body.decode() == apps.body_of(method, r.state) else ["another body"]
+            wrong += [] if text.decode() == apps.body_of(method, r.state) else ["another body"]
+        if method == "GET" and status == 200:
+            wrong += [] if coded == r.spec.get("coded", False) else ["compressed or not"]
         if method == "GET" and status == 200 and "etag" not in r.spec and self.engine == "On":
-            tag = content_tag(got.body, got.one("Content-Type"))
+            tag = content_tag(text, got.one("Content-Type"), suffix="-gzip" if coded else "")
             wrong += [] if got.one("ETag") == tag else [f"the ETag is not {tag}"]
         if wrong:
             raise AssertionError(f"{r}, plain {method}: {wrong}: {got!r}")
@@ -129,7 +139,7 @@ class Site:
         be another Site's: its tags and dates are sent. now: the present second, where two runs must send the same."""
         for at in range(0, len(pairs), AT_ONCE):
             part, second = pairs[at:at + AT_ONCE], now or int(time.time())
-            sent = [cases.fill(c, self._placeholders(r, c.method, second)) for r, c in part]
+            sent = [cases.fill(c, self._placeholders(r, c.method, second)) + r.accept for r, c in part]
             answers = self._send([(c.method, r.path, lines, body_for(c.method))
                                   for (r, c), lines in zip(part, sent)], h2)
             for (r, c), lines, got in zip(part, sent, answers):
