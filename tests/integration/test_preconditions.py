@@ -113,6 +113,27 @@ def test_a_query_whose_result_has_no_tag_is_the_applications_business(site, back
         assert (got.status, got.body, got.etag) == (200, PAGE, None)
 
 
+def test_a_query_is_never_early_and_invalidates_nothing(new_httpd, etagd, backend):
+    site = new_httpd(modules=["proxy", "proxy_http"], etagd=etagd)
+    site.config = f"ETagEngine On\nETagEarly On\nETagCacheStatus On\nProxyPass / {backend.url}/\n"
+    backend.page("/r", PAGE)
+    site.start()
+    tag = site.get("/r").etag
+    assert tag == content_tag(PAGE, "text/html")
+
+    def early():
+        got = site.get("/r", {"If-None-Match": tag})
+        return got.status == 304 and got.header("Cache-Status").startswith("mod_etag; hit")
+
+    assert early()
+    for fields in ({}, {"If-None-Match": tag}, {"If-None-Match": "*"}, {"If-Match": OTHER}):
+        asked = backend.count("/r")
+        got = site.request("QUERY", "/r", fields, b"q")
+        assert (got.status, got.body) == (200, PAGE) and backend.count("/r") == asked + 1, fields
+        assert backend.last().method == "QUERY" and early()
+    assert site.request("PUT", "/r", {}, b"x").status == 200 and not early()
+
+
 # --- scripts, whose conditions core would evaluate ---
 
 def test_a_script_with_an_etag(script):
