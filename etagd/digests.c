@@ -15,6 +15,7 @@
 #include "etagd/log.h"
 
 #define CHAINS 65536u /* a power of two */
+#define FILE_NUMBERS 4u /* of an identity: mount, device, inode. The others change with the content */
 #define PIECE 256u /* records copied for the writer at a time */
 
 struct kept {
@@ -47,15 +48,21 @@ struct digests {
 
 static uint32_t *chain_of(struct digests *d, const uint64_t numbers[FILE_IDENTITY_NUMBERS])
 {
-    return &d->chains[XXH3_64bits(numbers, FILE_IDENTITY_NUMBERS * sizeof *numbers) % CHAINS];
+    return &d->chains[XXH3_64bits(numbers, FILE_NUMBERS * sizeof *numbers) % CHAINS];
 }
 
+/* The record of the same file, whatever it held then. */
 static struct kept *find(struct digests *d, const uint64_t numbers[FILE_IDENTITY_NUMBERS])
 {
     for (uint32_t at = *chain_of(d, numbers); at; at = d->list[at - 1].next)
-        if (memcmp(d->list[at - 1].numbers, numbers, sizeof d->list->numbers) == 0)
+        if (memcmp(d->list[at - 1].numbers, numbers, FILE_NUMBERS * sizeof *numbers) == 0)
             return &d->list[at - 1];
     return NULL;
+}
+
+static bool is_identity(const struct kept *k, const uint64_t numbers[FILE_IDENTITY_NUMBERS])
+{
+    return memcmp(k->numbers, numbers, sizeof k->numbers) == 0;
 }
 
 static void unchain(struct digests *d, size_t place)
@@ -87,6 +94,21 @@ static void append(struct digests *d, const uint64_t numbers[FILE_IDENTITY_NUMBE
         d->n++;
     pthread_mutex_unlock(&d->lock);
     *chain = (uint32_t)place + 1;
+}
+
+/* One record for each file: one that is written again and again must not push the others out. */
+static void keep(struct digests *d, const uint64_t numbers[FILE_IDENTITY_NUMBERS], const uint8_t digest[DIGEST_SIZE])
+{
+    struct kept *same = find(d, numbers);
+
+    if (!same) {
+        append(d, numbers, digest);
+        return;
+    }
+    pthread_mutex_lock(&d->lock);
+    memcpy(same->numbers, numbers, sizeof same->numbers);
+    memcpy(same->digest, digest, DIGEST_SIZE);
+    pthread_mutex_unlock(&d->lock);
 }
 
 void digests_each(const struct digests *d, void (*each)(void *arg, struct span identity, const uint8_t *digest),
@@ -232,14 +254,12 @@ static bool take(struct digests *d, const struct digest_record *r, size_t n)
 
     for (size_t i = 0; i < n; i++) {
         const struct kept *same = find(d, r[i].numbers);
-        if (same && memcmp(same->digest, r[i].digest, DIGEST_SIZE) != 0)
+        if (same && is_identity(same, r[i].numbers) && memcmp(same->digest, r[i].digest, DIGEST_SIZE) != 0)
             return false; /* one of the two is a lie: which? */
-        if (same)
-            continue;
         if (mount_is_gone(&r[i], &last, &gone))
             d->stats.dropped++;
         else
-            append(d, r[i].numbers, r[i].digest);
+            keep(d, r[i].numbers, r[i].digest);
     }
     return true;
 }
@@ -303,16 +323,10 @@ void digests_add(struct digests *d, struct span identity, const uint8_t digest[D
 
     if (!d || !file_identity_parse(identity, numbers))
         return;
-    struct kept *same = find(d, numbers);
-    if (same && memcmp(same->digest, digest, DIGEST_SIZE) == 0)
+    const struct kept *same = find(d, numbers);
+    if (same && is_identity(same, numbers) && memcmp(same->digest, digest, DIGEST_SIZE) == 0)
         return;
-    if (same) {
-        pthread_mutex_lock(&d->lock);
-        memcpy(same->digest, digest, DIGEST_SIZE);
-        pthread_mutex_unlock(&d->lock);
-    } else {
-        append(d, numbers, digest);
-    }
+    keep(d, numbers, digest);
     arm(d);
 }
 

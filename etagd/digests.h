@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What outlives a restart: the digests of files that this daemon published, by identity, the last
- * DIGEST_FILE_MAX of them; kept in memory beside the table, whose records cannot be turned back into
+ * What outlives a restart: the digests of files that this daemon published, by identity, of the last
+ * DIGEST_FILE_MAX files, and of each file the last; kept in memory beside the table, whose records cannot be turned back into
  * identities, and in a state file (digest_file.h). Identities with a MINUTE are over too soon to be kept.
  *
  * The file is written a while after a change, by a thread of its own, and at the end; the event loop never
@@ -33,7 +33,7 @@ struct digests *digests_new(struct event_base *base, const char *path, uint64_t 
 void digests_each(const struct digests *d, void (*each)(void *arg, struct span identity, const uint8_t *digest),
                   void *arg);
 
-/* Keeps it; what is no identity of this boot is not kept. */
+/* Keeps it in place of what was kept of the same file; what is no identity of this boot is not kept. */
 void digests_add(struct digests *d, struct span identity, const uint8_t digest[DIGEST_SIZE]);
 
 /* Writes what has changed now and waits for it: for the end. */

@@ -7,12 +7,14 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "etagd/lib/file_identity.h"
 #include "etagd/log.h"
 
 #define PIECE (256u * 1024u)
+#define END_S 2 /* that a thread has to finish its read */
 
 enum job_state { JOB_WAITING, JOB_RUNNING, JOB_DONE };
 enum job_outcome { JOB_FAILED, JOB_REFUSED, JOB_CHANGED, JOB_GOOD }; /* good: the digest may be kept */
@@ -284,16 +286,31 @@ void hasher_stats(const struct hasher *h, struct hasher_stats *out)
     out->waiting = h->njobs;
 }
 
-void hasher_free(struct hasher *h)
+/* False when one of the threads waits for a file server that does not answer. */
+static bool end_threads(struct hasher *h)
 {
-    if (!h)
-        return;
+    struct timespec until;
+    bool all = true;
+
     pthread_mutex_lock(&h->lock);
     h->stopping = true;
     pthread_cond_broadcast(&h->work);
     pthread_mutex_unlock(&h->lock);
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += END_S;
     for (unsigned i = 0; i < h->nthreads; i++)
-        pthread_join(h->threads[i], NULL);
+        all &= pthread_timedjoin_np(h->threads[i], NULL, &until) == 0;
+    return all;
+}
+
+void hasher_free(struct hasher *h)
+{
+    if (!h)
+        return;
+    if (!end_threads(h)) {
+        log_warn("a file server does not answer: etagd ends without waiting for it");
+        return; /* the thread still uses it; the process's end takes both */
+    }
     while (h->jobs) {
         struct job *j = h->jobs;
         h->jobs = j->next;

@@ -34,7 +34,8 @@ enum hasher_result hasher_add(struct hasher *h, struct span identity, int fd, co
 
 void hasher_stats(const struct hasher *h, struct hasher_stats *out);
 
-/* Waits for the file being read, at most a read's length; drops what is queued. */
+/* Waits for the file being read, at most a read's length, and two seconds where it does not come back: then
+ * the hasher stays for the process's end to take. Drops what is queued. */
 void hasher_free(struct hasher *h);
 
 #endif

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """ETagTrustFS: file systems whose stat may lie, and those whose server may stop answering."""
 import os
+import time
 
 import pytest
 
-from env.files import how_kept, identity, settled
+from env.files import boot_id, how_kept, identity, settled
 from env.process import wait_for
 from env.tags import content_tag
 
@@ -81,6 +82,28 @@ def test_none_is_for_every_file_system(new_httpd, etagd):
     site.start()
     assert site.get("/p.html").etag == content_tag(ONE, "text/html")
     assert how_kept(etagd, path) == "for a minute"
+
+
+def test_a_file_server_that_hangs_does_not_keep_etagd_from_ending(fuse, new_etagd):
+    etagd = new_etagd()
+    etagd.environment["ASAN_OPTIONS"] = "detect_leaks=0"  # looking for leaks stops every thread, and waits for this one
+    etagd.start()
+    name = identity(fuse.file)
+    fuse.file.read_bytes()  # and closed: the kernel learns that it need not ask at the process's end
+    fd = os.open(fuse.file, os.O_RDONLY)
+    try:
+        etagd.call("ETAG", "FILE", f"file:{boot_id()}:80000021.8.1.7.9.1.0.1.0", b"d" * 32)
+        fuse.answering.clear()
+        assert etagd.call("ETAG", "HASH", name, fds=[fd]) == "QUEUED"
+        begun = time.monotonic()
+        assert etagd.stop() == 0
+        assert time.monotonic() - begun < 20
+        assert "a file server does not answer" in etagd.tail()
+    finally:
+        fuse.answering.set()
+        os.close(fd)
+    etagd.start()
+    assert etagd.info()["digests_restored"] == "1", "what was known is written down first"
 
 
 def test_a_file_server_that_hangs_does_not_stop_etagd(fuse, etagd):

@@ -164,6 +164,33 @@ static void a_new_digest_replaces_the_old_one(void **state)
     digests_free(d);
 }
 
+/* A file that is written again and again has one record, the newest; the others stay. */
+static void each_file_has_one_record(void **state)
+{
+    uint64_t numbers[FILE_IDENTITY_NUMBERS];
+    char text[FILE_IDENTITY_SIZE];
+    uint8_t digest[DIGEST_SIZE];
+    struct digests *d = start();
+
+    (void)state;
+    add(d, 1);
+    assert_true(file_identity_parse(span_of(text, identity(2, text)), numbers));
+    digest_of(2, digest);
+    for (unsigned i = 0; i < 2 * DIGEST_FILE_MAX; i++) {
+        numbers[6] = i; /* nanoseconds of its mtime */
+        digests_add(d, span_of(text, file_identity_format(numbers, text)), digest);
+    }
+    struct seen seen = all_of(d);
+    assert_true(seen.n == 2 && seen.first == 1);
+    stop(d);
+    d = start();
+    assert_int_equal(all_of(d).n, 2);
+    digests_add(d, span_of(text, file_identity_format(numbers, text)), digest);
+    digests_save(d);
+    assert_int_equal(stats(d).saves, 0); /* it was the newest */
+    digests_free(d);
+}
+
 static void what_is_no_lasting_identity_is_not_kept(void **state)
 {
     static const char *const ends[] = {".1f", ".", "x", " ", "."};
@@ -393,6 +420,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(digests_outlive_their_daemon),
         TEST(a_new_digest_replaces_the_old_one),
+        TEST(each_file_has_one_record),
         TEST(what_is_no_lasting_identity_is_not_kept),
         TEST(the_oldest_make_room),
         TEST(changes_are_written_by_themselves),
