@@ -103,6 +103,7 @@ static const struct {
     {"NodeName \"a b\"\n", "", "one word"},
     {"KeyPrefix {x}\n", "", "one word"},
     {"Socket relative.sock\n", "", "absolute"},
+    {"DigestFile relative.digests\n", "", "an absolute path, or none"},
     {"LogLevel loud\n", "", "error, warn, info or debug"},
     {"TagTTL 2d\nHorizon 3d\n", "", "half of Horizon"},
     {"Redis http://x\n", "", "Redis \"http://x\""},
