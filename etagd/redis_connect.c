@@ -372,7 +372,7 @@ static const struct {
     {"ERR AUTH", "the server has no password set, or wants none for this user: check RedisPasswordFile"},
     {"NOPERM", "the user's ACL lacks this command or key: see conf/redis/etagd.conf"},
     {"WRONGTYPE", "something else uses this key: DEL it, or choose another KeyPrefix"},
-    {"READONLY", "this server is a replica: name the master in the Redis URL"},
+    {"READONLY", "this server is a replica: name the master in the Redis URL, or its Sentinels"},
     {"NOREPLICAS", "too few replicas follow this master: it may be cut off from them, or they are down"},
     {"OOM", "the server is out of memory: raise maxmemory, and set maxmemory-policy volatile-lru"},
     {"MISCONF", "the server cannot write to its disk: look into its log"},

@@ -105,9 +105,10 @@ def test_a_node_that_knows_nothing_learns_of_it(nodes, redis, new_etagd):
     fresh = Node(new_etagd(redis=redis, node="three").start()).wait_lease()
     assert fresh.look(PAGE) == "MISS"
     assert is_conflict(fresh)
-    other = Node(new_etagd(redis=redis, node="four").start()).wait_lease()
-    assert other.put(PAGE, '"a"') == "OK"
-    wait_for(lambda: other.look(PAGE) == "CONFLICT", "the mark to be found by publishing")
+    for label in ('"b"', '"a"'):
+        other = Node(new_etagd(redis=redis, node=f"says {label[1]}".replace(" ", "-")).start()).wait_lease()
+        assert other.put(PAGE, label) == "OK"
+        wait_for(lambda n=other: n.look(PAGE) == "CONFLICT", "the mark to be found by publishing")
     assert is_conflict(fresh)
 
 

@@ -49,14 +49,16 @@ class Sentinel(Process):
 
 
 class Farm:
-    """servers[0] is the master to begin with; kept small and quick."""
+    """servers[0] is the master to begin with; kept small and quick. way makes a Gate to it."""
 
-    def __init__(self, new_redis, new_sentinel, replicas=2, sentinels=3, options=(), sentinel_options=(), **how):
+    def __init__(self, new_redis, new_sentinel, replicas=2, sentinels=3, options=(), sentinel_options=(), way=None, **how):
         quick = ["repl-diskless-sync yes", "repl-diskless-sync-delay 0", "repl-ping-replica-period 1", *options]
         self.servers = [new_redis(options=quick)]
+        self.way = way(self.servers[0].port) if way else None  # to the first master, for everybody
+        port = self.way.port if way else self.servers[0].port
         for _ in range(replicas):
-            self.servers.append(new_redis(options=[*quick, f"replicaof 127.0.0.1 {self.servers[0].port}"]))
-        self.sentinels = [new_sentinel(self.servers[0].port, options=sentinel_options, **how) for _ in range(sentinels)]
+            self.servers.append(new_redis(options=[*quick, f"replicaof 127.0.0.1 {port}"]))
+        self.sentinels = [new_sentinel(port, options=sentinel_options, **how) for _ in range(sentinels)]
 
     def start(self):
         for server in self.servers:
