@@ -7,7 +7,7 @@
 
 #include "mod_etag/mod_etag.h"
 
-#define ASKED_KEY "etag-asked" /* of a request's pool: its If-None-Match as the client sent it */
+#define ASKED_KEY "etag-asked" /* struct asked, of the pool that a chain of redirects shares */
 
 static ap_filter_rec_t *whole_handle;
 
@@ -23,34 +23,118 @@ void cache_post_config(void)
     stores_anything = etag_configured("CacheIgnoreNoLastMod", "On");
 }
 
-/* --- PATCH --- */
+/* --- whose conditions --- */
 
-/* mod_cache invalidates what PUT, POST and DELETE change, and knows no PATCH: it is shown as PUT for the
- * length of mod_cache's hook. r->method keeps the word. */
-static int show_patch(request_rec *r)
+/* The values as the client sent them; mod_cache puts its own in the same place. */
+struct asked {
+    const char *if_none_match, *if_modified_since;
+};
+
+static int note_asked(request_rec *r)
 {
-    if (beside_mod_cache && r->method_number == M_PATCH)
-        r->method_number = M_PUT;
+    struct asked *asked;
+
+    if (beside_mod_cache && r->method_number == M_GET) {
+        asked = apr_palloc(r->pool, sizeof *asked);
+        asked->if_none_match = apr_table_get(r->headers_in, "If-None-Match");
+        asked->if_modified_since = apr_table_get(r->headers_in, "If-Modified-Since");
+        apr_pool_userdata_setn(asked, ASKED_KEY, NULL, r->pool);
+    }
     return DECLINED;
 }
 
-static int restore_patch(request_rec *r)
+static const struct asked *asked_of(request_rec *r)
+{
+    void *asked = NULL;
+
+    apr_pool_userdata_get(&asked, ASKED_KEY, r->pool);
+    return asked;
+}
+
+static bool asked_by_client(request_rec *r, const char *if_none_match)
+{
+    const struct asked *asked = asked_of(r);
+
+    return asked && asked->if_none_match && asked->if_none_match == if_none_match;
+}
+
+/* What the client did not send mod_cache did. */
+static void drop_foreign(request_rec *r)
+{
+    const struct asked *asked = asked_of(r);
+
+    if (asked && !asked->if_none_match)
+        apr_table_unset(r->headers_in, "If-None-Match");
+    if (asked && !asked->if_modified_since)
+        apr_table_unset(r->headers_in, "If-Modified-Since");
+}
+
+void cache_forget_foreign(request_rec *r, struct etag_conditionals *saved)
+{
+    const struct asked *asked = asked_of(r);
+
+    if (asked && !asked->if_none_match)
+        saved->if_none_match = NULL;
+    if (asked && !asked->if_modified_since)
+        saved->if_modified_since = NULL;
+}
+
+static bool cache_listens(const request_rec *r)
+{
+    for (const ap_filter_t *f = r->output_filters; f; f = f->next)
+        if (strcasecmp(f->frec->name, "CACHE_SAVE") == 0)
+            return true;
+    return false;
+}
+
+void cache_drop_conditionals(request_rec *r)
+{
+    const char *match = apr_table_get(r->headers_in, "If-None-Match");
+
+    if (loses_bodies && match && !asked_by_client(r, match)) {
+        apr_table_unset(r->headers_in, "If-None-Match");
+        apr_table_unset(r->headers_in, "If-Modified-Since");
+    } else if (!cache_listens(r)) {
+        drop_foreign(r);
+    }
+}
+
+/* --- before and after mod_cache --- */
+
+/* mod_cache invalidates what PUT, POST and DELETE change, and knows no PATCH: it is shown as PUT for the
+ * length of mod_cache's hook. r->method keeps the word. */
+static void show_patch(request_rec *r)
+{
+    if (beside_mod_cache && r->method_number == M_PATCH)
+        r->method_number = M_PUT;
+}
+
+static int after_cache(request_rec *r)
 {
     if (r->method_number == M_PUT && strcmp(r->method, "PATCH") == 0)
         r->method_number = M_PATCH;
     return DECLINED;
 }
 
-static int show_patch_quickly(request_rec *r, int lookup)
+/* An internal redirect has lost the filter that mod_cache's conditions were for. */
+static int before_cache(request_rec *r)
 {
-    (void)lookup;
-    return show_patch(r);
+    if (r->prev && etag_dir_of(r->prev)->engine == ETAG_ENGINE_ON)
+        drop_foreign(r);
+    show_patch(r);
+    return DECLINED;
 }
 
-static int restore_patch_quickly(request_rec *r, int lookup)
+static int before_quick_cache(request_rec *r, int lookup)
 {
     (void)lookup;
-    return restore_patch(r);
+    return before_cache(r);
+}
+
+static int after_quick_cache(request_rec *r, int lookup)
+{
+    (void)lookup;
+    return after_cache(r);
 }
 
 /* --- ranges --- */
@@ -77,34 +161,6 @@ void cache_insert(request_rec *r)
 }
 
 /* --- what may be stored and freshened --- */
-
-/* Keeps which If-None-Match is the client's: mod_cache puts its own in the same place. */
-static int note_asked(request_rec *r)
-{
-    const char *asked = beside_mod_cache ? apr_table_get(r->headers_in, "If-None-Match") : NULL;
-
-    if (asked)
-        apr_pool_userdata_setn(asked, ASKED_KEY, NULL, r->pool);
-    return DECLINED;
-}
-
-static bool asked_by_client(request_rec *r, const char *if_none_match)
-{
-    void *asked = NULL;
-
-    apr_pool_userdata_get(&asked, ASKED_KEY, r->pool);
-    return asked && asked == if_none_match;
-}
-
-void cache_drop_conditionals(request_rec *r)
-{
-    const char *match = apr_table_get(r->headers_in, "If-None-Match");
-
-    if (loses_bodies && match && !asked_by_client(r, match)) {
-        apr_table_unset(r->headers_in, "If-None-Match");
-        apr_table_unset(r->headers_in, "If-Modified-Since");
-    }
-}
 
 /* max-age or s-maxage with a value. */
 static bool has_lifetime(const char *control)
@@ -144,8 +200,8 @@ void cache_register(void)
 
     whole_handle = ap_register_output_filter(ETAG_WHOLE_NAME, whole_filter, NULL, AP_FTYPE_CONTENT_SET + 2);
     ap_hook_post_read_request(note_asked, NULL, NULL, APR_HOOK_REALLY_LAST);
-    ap_hook_quick_handler(show_patch_quickly, NULL, cache, APR_HOOK_FIRST);
-    ap_hook_quick_handler(restore_patch_quickly, cache, NULL, APR_HOOK_FIRST);
-    ap_hook_handler(show_patch, NULL, cache, APR_HOOK_REALLY_FIRST);
-    ap_hook_handler(restore_patch, cache, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_quick_handler(before_quick_cache, NULL, cache, APR_HOOK_FIRST);
+    ap_hook_quick_handler(after_quick_cache, cache, NULL, APR_HOOK_FIRST);
+    ap_hook_handler(before_cache, NULL, cache, APR_HOOK_REALLY_FIRST);
+    ap_hook_handler(after_cache, cache, NULL, APR_HOOK_REALLY_FIRST);
 }

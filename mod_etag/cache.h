@@ -9,6 +9,7 @@
 
 #include <httpd.h>
 
+struct etag_conditionals;
 struct etag_request;
 
 #define ETAG_WHOLE_NAME "ETAG_WHOLE"
@@ -21,9 +22,14 @@ void cache_post_config(void);
 /* insert_filter of a main request's GET. */
 void cache_insert(request_rec *r);
 
-/* Before the handler, engine On: takes away the conditionals that mod_cache put in for mod_cache_socache, which forgets
- * a body when a 304 refreshes its entry and from then on serves an empty one. It gets the whole instead. */
+/* Before the handler of a GET, engine On: takes away the conditionals that mod_cache put in and is not there to
+ * take the answer of (its lock could not be had), since the client would get a 304 that it did not ask for; and
+ * those for mod_cache_socache, which forgets a body when a 304 refreshes its entry and from then on serves an
+ * empty one: it gets the whole instead. */
 void cache_drop_conditionals(request_rec *r);
+
+/* The same for what was hidden from a handler that then redirected internally. */
+void cache_forget_foreign(request_rec *r, struct etag_conditionals *saved);
 
 /* Of a response whose status and validators are final, before mod_cache sees it: sets the environment variable
  * no-cache, which it obeys, on a 200 that nothing but our tag would make storable, and on a 304 that answers

@@ -70,6 +70,7 @@ static void restore_for_redirect(request_rec *r)
     for (request_rec *p = r->prev; p; p = p->prev) {
         struct etag_request *ctx = context_of(p);
         if (ctx && ctx->hidden) {
+            cache_forget_foreign(p, &ctx->saved);
             request_restore_conditionals(p, &ctx->saved);
             request_restore_range(p, &ctx->saved);
             ctx->hidden = false;

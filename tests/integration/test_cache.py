@@ -428,3 +428,41 @@ def test_an_application_with_tags_of_its_own(cache, ask):
         assert got(cache.get(target, {**ask, "If-None-Match": first.etag})) == confirmed(cache, first.etag, BODY)
     if cache.store == "disk":
         assert len(bodies) == 1 and set(asked) == {None, '"v1"'}
+
+
+@pytest.mark.parametrize("mode", ["On", "Off"])
+@pytest.mark.parametrize("target", ["/p.html", "/app/p"])
+def test_a_lock_that_cannot_be_had(new_httpd, etagd, backend, mode, target):
+    """mod_cache then leaves its conditions in the request, and nobody who would take the 304 for them."""
+    site = new_httpd(modules=MODULES, etagd=etagd)
+    site.config = ("ETagEngine On\nHeader set Cache-Control max-age=0\nCacheEnable disk /\nCacheHeader On\nCacheLock On\n"
+                   f"CacheLockPath {site.folder}/httpd.conf/no-folder\nCacheQuickHandler {mode}\n"
+                   f"CacheRoot {machine.own_folder(site.folder, 'c')}\nProxyPass /app {backend.url}\n")
+    site.add("p.html", BODY, mtime=time.time() - 86400)
+    backend.page("/p", BODY, HTML)
+    site.expect_log("AH0|lock")
+    site.start(site.config.replace("CacheLock On", "CacheLock Off"))
+    assert got(site.get(target))[:3] == (200, TAG, BODY)
+    site.graceful(site.config.replace("CacheLock Off", "CacheLock On"))
+    for _ in range(6):  # of the children of before, too
+        assert got(site.get(target))[:3] == (200, TAG, BODY)
+        assert got(site.get(target, {"If-None-Match": TAG}))[:3] in ((304, TAG, b""), (200, TAG, BODY))
+
+
+@pytest.mark.parametrize("mode", ["On", "Off"])
+def test_a_script_that_redirects_today(new_httpd, etagd, mode):
+    """What mod_cache asked of the script is not what the client asked of the page it leads to."""
+    site = new_httpd(modules=[*MODULES, "cgid"], etagd=etagd)
+    site.config = ("ETagEngine On\nHeader set Cache-Control max-age=0\nCacheEnable disk /\nCacheHeader On\n"
+                   f"CacheQuickHandler {mode}\nCacheRoot {machine.own_folder(site.folder, 'c')}\n<Directory {site.docs}>\n"
+                   "Options ExecCGI\nAddHandler cgi-script .cgi\n</Directory>\n")
+    site.add("p.html", BODY, mtime=time.time() - 86400)
+    site.add("go.cgi", f"#!/bin/sh\nif [ -e {site.folder}/moved ]; then printf 'Location: /p.html\\n\\n'; exit; fi\n"
+                       f"printf 'Content-Type: text/html\\n\\n'; cat {site.docs}/p.html\n").chmod(0o755)
+    site.start()
+    assert got(site.get("/go.cgi"))[:3] == (200, TAG, BODY)
+    assert got(site.get("/go.cgi")) == (200, TAG, BODY, "REVALIDATE")
+    machine.write(site.folder / "moved", "")
+    for _ in range(3):
+        assert got(site.get("/go.cgi"))[:3] == (200, TAG, BODY)
+    assert site.get("/go.cgi", {"If-None-Match": TAG}).status in (200, 304)
