@@ -86,8 +86,7 @@ static void judge_modified(const struct name_claim *claim, const struct name_sto
 {
     if (!stored->known) {
         out->verdict = NAME_STORE;
-        out->date = earlier(claim->mtime, claim->now);
-        out->since = claim->now;
+        out->date = out->since = claim->now;
     } else if (memcmp(stored->entry.tag.p, claim->digest, DIGEST_SIZE) == 0) {
         judge_same(claim, stored, out);
     } else {

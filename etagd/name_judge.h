@@ -7,9 +7,13 @@
  * which the response was made, and nothing covers it since: so a response that was begun before an invalidation
  * never gets a name that is given after it, nor one that the invalidation has ended.
  *
- * The date of a content is given once for the cluster. Another content gets a later one, also when its file is
- * older, and later than the moment at which the former became known: whoever holds that one may have been told
- * any date up to then. A content that came less than NAME_SETTLE_S after the one before it gets none yet.
+ * The date of a content is given once for the cluster. Where nothing is known of what was there before (a new URL,
+ * a new epoch, a record whose life is over) it is the present second: any date of a file may have been another
+ * content's before, since files are rolled back and whole trees carry one date. Another content gets a later one,
+ * also when its file is older, and later than the moment at which the former became known: whoever holds that one
+ * may have been told any date up to then. A content that came less than NAME_SETTLE_S after the one before it gets
+ * none yet. So no date is ever given twice as long as the store's clock does not go back while it forgets; who
+ * sends dates waits a few seconds, for the clocks of two stores (mod_etag/modified.c).
  */
 #ifndef ETAGD_NAME_JUDGE_H
 #define ETAGD_NAME_JUDGE_H

@@ -174,12 +174,14 @@ static bool has_lifetime(const char *control)
 }
 
 /* Whether mod_cache could store it without our tag: a generated page with neither date nor lifetime would be
- * kept for CacheDefaultExpire, an hour, where stock httpd keeps it not at all. */
+ * kept for CacheDefaultExpire, an hour, where stock httpd keeps it not at all; a file whose date we took away as
+ * well, where stock httpd keeps it for a tenth of its age. */
 static bool storable(const struct etag_request *ctx, request_rec *r)
 {
-    return stores_anything || !ctx->tag.known || ctx->own_tag || ctx->tag.kind == ENTRY_UPSTREAM ||
-           request_response_header(r, "Last-Modified") || request_response_header(r, "Expires") ||
-           has_lifetime(request_response_header(r, "Cache-Control"));
+    const bool by_tag = !ctx->file && (!ctx->tag.known || ctx->own_tag || ctx->tag.kind == ENTRY_UPSTREAM);
+
+    return stores_anything || by_tag || request_response_header(r, "Last-Modified") ||
+           request_response_header(r, "Expires") || has_lifetime(request_response_header(r, "Cache-Control"));
 }
 
 static bool may_freshen(const struct etag_request *ctx, request_rec *r)

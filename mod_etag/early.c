@@ -11,6 +11,7 @@
 #include "mod_etag/generation.h"
 #include "mod_etag/learn.h"
 #include "mod_etag/mod_etag.h"
+#include "mod_etag/modified.h"
 #include "mod_etag/node.h"
 #include "mod_etag/probe.h"
 #include "mod_etag/tag.h"
@@ -45,15 +46,13 @@ static void hide(struct etag_request *ctx, request_rec *r)
 
 /* 304 through the filters: they add their headers, mod_cache refreshes its entry, ETAG_FIN puts the
  * final tag. */
-static int emit_not_modified(struct etag_request *ctx, request_rec *r, int64_t last_modified)
+static int emit_not_modified(struct etag_request *ctx, request_rec *r)
 {
     int rv = ap_discard_request_body(r);
     if (rv != OK)
         return rv;
-    if (last_modified != ENTRY_UNDATED) { /* a cache behind reckons freshness from it, as core leads it to expect */
-        ap_update_mtime(r, apr_time_from_sec(last_modified));
-        ap_set_last_modified(r);
-    }
+    if (ctx->file) /* a cache behind reckons freshness from it, as core leads it to expect */
+        modified_set_header(ctx, r);
     apr_bucket_brigade *bb = apr_brigade_create(r->pool, r->connection->bucket_alloc);
     APR_BRIGADE_INSERT_TAIL(bb, apr_bucket_eos_create(bb->bucket_alloc));
     learn_replay(r, ctx->capsule, ctx->capsule_n);
@@ -65,14 +64,14 @@ static int emit_not_modified(struct etag_request *ctx, request_rec *r, int64_t l
 }
 
 /* What a lookup that proved the current tag means for the request. DECLINED: go on to the handler. */
-static int answer(struct etag_request *ctx, request_rec *r, int64_t last_modified, bool dates, const char *what)
+static int answer(struct etag_request *ctx, request_rec *r, struct precondition_date modified, const char *what)
 {
-    enum precondition_result result = tag_evaluate(ctx, r, last_modified, dates);
+    enum precondition_result result = tag_evaluate(ctx, r, modified);
     bool act = ctx->dir->engine == ETAG_ENGINE_ON;
 
     if (result == PRECONDITION_NOT_MODIFIED) {
         etag_verdict(r, act ? "304" : "would-304", what);
-        return act ? emit_not_modified(ctx, r, last_modified) : DECLINED;
+        return act ? emit_not_modified(ctx, r) : DECLINED;
     }
     if (result == PRECONDITION_FAILED) {
         etag_verdict(r, act ? "412" : "would-412", what);
@@ -139,7 +138,8 @@ int etag_early_file(request_rec *r)
         ctx->hold = ctx->hold ? ctx->hold : node_hold(r->pool, &ctx->budget_ns);
         if (file_digest_peek(ctx, r, r->filename, digest, &mtime) == FILE_DIGEST_KNOWN &&
             tag_from_content(ctx, r, ENTRY_DIGEST, span_of((const char *)digest, sizeof digest), false)) {
-            int rv = answer(ctx, r, mtime, true, "file");
+            modified_of_file(ctx, r, modified_asked(&ctx->saved) ? digest : NULL, mtime);
+            int rv = answer(ctx, r, ctx->modified, "file");
             if (rv != DECLINED)
                 return rv;
         }
@@ -218,7 +218,7 @@ static int early_from_store(struct etag_request *ctx, request_rec *r)
         etag_verdict(r, "miss", why);
         return DECLINED;
     }
-    int rv = answer(ctx, r, ENTRY_UNDATED, false, "learned");
+    int rv = answer(ctx, r, (struct precondition_date){.is = PRECONDITION_UNDATED}, "learned");
     /* Going on to the handler: its response speaks for itself. */
     ctx->tag.known = false;
     ctx->capsule_n = 0;

@@ -52,8 +52,11 @@ static void date_304(const struct etag_request *ctx, request_rec *r)
     const char *ours = request_response_header(r, "Last-Modified"), *theirs = ctx->saved.if_modified_since;
     int64_t now = apr_time_sec(r->request_time), modified, since;
 
-    if (!ctx->matched.opaque.p || !ours || !theirs || !httpdate_parse(span_str(ours), now, &modified) ||
-        !httpdate_parse(span_str(theirs), now, &since) || since >= modified)
+    /* A date that was named for the content is true for the cache as well: it stores it anew where its own is another.
+     */
+    if (ctx->modified.is == PRECONDITION_NAMED || !ctx->matched.opaque.p || !ours || !theirs ||
+        !httpdate_parse(span_str(ours), now, &modified) || !httpdate_parse(span_str(theirs), now, &since) ||
+        since >= modified)
         return;
     unset_both(r, "Last-Modified");
     apr_table_setn(r->headers_out, "Last-Modified", theirs);

@@ -9,12 +9,12 @@
 #include <apr_strings.h>
 #include <http_protocol.h>
 
-#include "etagd/lib/httpdate.h"
 #include "mod_etag/body.h"
 #include "mod_etag/coders.h"
 #include "mod_etag/file_digest.h"
 #include "mod_etag/generation.h"
 #include "mod_etag/learn.h"
+#include "mod_etag/modified.h"
 #include "mod_etag/node.h"
 #include "mod_etag/tag.h"
 
@@ -56,13 +56,6 @@ static void set_etag(struct etag_request *ctx, request_rec *r)
     apr_table_unset(r->notes, "no-etag");
 }
 
-static int64_t last_modified(request_rec *r)
-{
-    int64_t t;
-    const char *text = request_response_header(r, "Last-Modified");
-    return text && httpdate_parse(span_str(text), apr_time_sec(r->request_time), &t) ? t : ENTRY_UNDATED;
-}
-
 /* --- 304 or 412 in place of the body --- */
 
 static apr_status_t replace(ap_filter_t *f, struct in_context *in, apr_bucket *instead)
@@ -76,21 +69,14 @@ static apr_status_t replace(ap_filter_t *f, struct in_context *in, apr_bucket *i
     return ap_pass_brigade(f->next, bb);
 }
 
-/* Who saw the dates and named a status itself (a backend, a script's Status) has judged them by its own
- * Last-Modified, and may know better. */
-static bool judges_dates(const struct etag_request *ctx, const request_rec *r)
-{
-    return ctx->file || ctx->judges || !r->status_line;
-}
-
 /* Nothing of the 200 was sent yet and its tag is as known as it will be: answers 304 or 412 instead
  * when the preconditions say so. True when it did; *status is then the filter's result. An If-Match that
  * cannot be judged, for want of a tag, gets the whole 200 and never a part: a 412 could be wrong. */
-static bool precluded(ap_filter_t *f, struct in_context *in, int64_t modified, apr_status_t *status)
+static bool precluded(ap_filter_t *f, struct in_context *in, struct precondition_date modified, apr_status_t *status)
 {
     struct etag_request *ctx = in->req;
     request_rec *r = f->r;
-    enum precondition_result result = tag_evaluate(ctx, r, modified, judges_dates(ctx, r));
+    enum precondition_result result = tag_evaluate(ctx, r, modified);
 
     if (!ctx->tag.known && ctx->saved.if_match)
         return false;
@@ -100,7 +86,8 @@ static bool precluded(ap_filter_t *f, struct in_context *in, int64_t modified, a
         return false;
     }
     if (result == PRECONDITION_PROCEED) {
-        request_restore_range(r, &ctx->saved);
+        if (ctx->part)
+            request_restore_range(r, &ctx->saved);
         return false;
     }
     if (result == PRECONDITION_NOT_MODIFIED) {
@@ -136,7 +123,7 @@ bool in_tagged(ap_filter_t *f, struct in_context *in, const uint8_t content[DIGE
         ap_set_accept_ranges(r);
         ctx->complete = true;
     }
-    return precluded(f, in, last_modified(r), status);
+    return precluded(f, in, modified_of_response(ctx, r), status);
 }
 
 /* --- START --- */
@@ -155,7 +142,11 @@ static apr_status_t pass_file(ap_filter_t *f, struct in_context *in, apr_bucket_
     enum file_digest_result result = file_digest_get(ctx, r, fd, size, digest, &mtime);
     if (result == FILE_DIGEST_KNOWN)
         tag_from_content(ctx, r, ENTRY_DIGEST, span_of((const char *)digest, sizeof digest), false);
+    if (ctx->file)
+        modified_of_file(ctx, r, result == FILE_DIGEST_KNOWN ? digest : NULL, mtime);
     if (in_acts(in)) {
+        if (ctx->file)
+            modified_set_header(ctx, r);
         if (ctx->tag.known)
             set_etag(ctx, r);
         else
@@ -165,7 +156,7 @@ static apr_status_t pass_file(ap_filter_t *f, struct in_context *in, apr_bucket_
                  ctx->tag.known                  ? "file"
                  : result == FILE_DIGEST_UNKNOWN ? "file being hashed"
                                                  : "file not hashed");
-    if (precluded(f, in, mtime, &status)) {
+    if (precluded(f, in, modified_of_response(ctx, r), &status)) {
         apr_brigade_cleanup(bb);
         return status;
     }
@@ -196,7 +187,7 @@ static bool tagged_by_headers(ap_filter_t *f, struct in_context *in, apr_status_
         if (in->req->learn)
             in->state = IN_WATCH;
     }
-    return precluded(f, in, last_modified(r), status);
+    return precluded(f, in, modified_of_response(in->req, r), status);
 }
 
 /* An application names its version for us, not for the client. */
@@ -234,6 +225,16 @@ static enum in_state digest_state(struct in_context *in, request_rec *r)
     return in_acts(in) ? IN_HOLD : IN_DETECT;
 }
 
+/* What core says of the file is not true of the bytes that a filter has made of it. */
+static void changed_file(struct in_context *in, request_rec *r)
+{
+    modified_of_changed_file(in->req, r);
+    if (in_acts(in)) {
+        unset_etag(r);
+        modified_set_header(in->req, r);
+    }
+}
+
 /* Decides; true when the response was already dealt with. */
 static bool start(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb, apr_status_t *status)
 {
@@ -255,8 +256,8 @@ static bool start(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb,
     ctx->coded_in = r->content_encoding ? r->content_encoding : request_response_header(r, "Content-Encoding");
     if (!request_filters_known(f->next)) {
         etag_verdict(r, "untagged", "unknown filter");
-        if (ctx->file && in_acts(in))
-            unset_etag(r); /* core's: of the file's bytes */
+        if (ctx->file)
+            changed_file(in, r);
         return false;
     }
     bool whole = body_whole_file(bb, &fd, &size);
@@ -264,8 +265,8 @@ static bool start(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb,
         *status = pass_file(f, in, bb, fd, size);
         return true;
     }
-    if (ctx->file && in_acts(in))
-        unset_etag(r); /* core's: a filter has changed the file's bytes */
+    if (ctx->file)
+        changed_file(in, r);
     begin_learning(in, r);
     for (size_t i = 0; i < ETAG_SOURCES && ctx->dir->source[i]; i++) {
         if (tag_from_headers(ctx, r, ctx->dir->source[i])) {
@@ -299,7 +300,7 @@ static bool start_query(ap_filter_t *f, struct in_context *in, apr_status_t *sta
     in->state = IN_PASS;
     request_read_conditionals(f->r, &ctx->saved);
     return f->r->status == HTTP_OK && tag_from_headers(ctx, f->r, ETAG_SOURCE_UPSTREAM) &&
-           precluded(f, in, ENTRY_UNDATED, status);
+           precluded(f, in, (struct precondition_date){.is = PRECONDITION_UNDATED}, status);
 }
 
 static bool codes_whatever(const ap_filter_t *f)

@@ -23,6 +23,7 @@ mod_etag_mod_etag_la_SOURCES = \
 	mod_etag/probe.c mod_etag/probe.h \
 	mod_etag/tag.c mod_etag/tag.h \
 	mod_etag/in.c mod_etag/in.h \
+	mod_etag/modified.c mod_etag/modified.h \
 	mod_etag/body.c mod_etag/body.h \
 	mod_etag/await.c mod_etag/await.h \
 	mod_etag/labels.c mod_etag/labels.h \

@@ -72,6 +72,8 @@ struct etag_request {
     bool own_tag;                  /* the handler had sent an ETag, which ours replaced */
     bool learn;                    /* to be published at the end, when complete */
     struct etag_tag tag;
+    struct precondition_date modified; /* of a file (modified.h) */
+    bool part;                     /* a Range that came with the preconditions may be honoured */
     const ap_filter_rec_t *coder;  /* a filter that codes by type is in the chain (coders.h) */
     struct etag_generation generation;
     bool coded;                    /* a filter behind ETAG_IN codes whatever passes (SetOutputFilter) */

@@ -93,6 +93,20 @@ bool request_key(request_rec *r, const struct etag_dir *dir, struct key *out)
     return authority_of(r, &parts) && key_build(out, &parts) == KEY_OK;
 }
 
+bool request_file_key(request_rec *r, struct key *out)
+{
+    const struct span sent = request_target(r).path;
+    char *path = apr_pstrmemdup(r->pool, sent.p, sent.n);
+    struct key_parts parts = {.has_query = false};
+
+    out->n = 0;
+    if (ap_unescape_url(path) != OK)
+        return false;
+    ap_no2slash(path);
+    parts.path = span_str(ap_os_escape_path(r->pool, path, 1));
+    return authority_of(r, &parts) && key_build(out, &parts) == KEY_OK;
+}
+
 /* --- conditions --- */
 
 bool request_is_unsafe(const request_rec *r)
@@ -202,7 +216,7 @@ void request_precondition(request_rec *r, const struct etag_conditionals *c, str
         .if_modified_since = field(c->if_modified_since),
         .if_unmodified_since = field(c->if_unmodified_since),
         .if_range = field(apr_table_getm(r->pool, r->headers_in, "If-Range")),
-        .range = field(apr_table_getm(r->pool, r->headers_in, "Range")),
+        .range = field(c->range ? c->range : apr_table_getm(r->pool, r->headers_in, "Range")),
         .accept_encoding = field(apr_table_getm(r->pool, r->headers_in, "Accept-Encoding")),
         .now = apr_time_sec(r->request_time),
     };

@@ -35,6 +35,11 @@ struct request_target request_target(const request_rec *r);
  * or the URL does not parse. Also keeps what request_variant needs to know from before the handler. */
 bool request_key(request_rec *r, const struct etag_dir *dir, struct key *out);
 
+/* The key under which a file's date is named: without query, and one for all spellings of the path, since core
+ * serves the same file for them; otherwise strangers could make as many keys as they like. False when the
+ * request has none. */
+bool request_file_key(request_rec *r, struct key *out);
+
 /* The variant for these names (lower case, sorted, ","): 16 characters of base64url over the values the
  * request has for each name, the selected resource (handler, final uri and args, filename below the
  * document root, proxied URL, as they were when request_key was first called) and the policy digest.

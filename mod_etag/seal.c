@@ -60,7 +60,7 @@ void seal_answer(struct etag_request *ctx, request_rec *r)
 
     if (!own || !ctx->saved.if_none_match || !tag_from_upstream(ctx, r, own))
         return;
-    if (tag_evaluate(ctx, r, ENTRY_UNDATED, false) == PRECONDITION_NOT_MODIFIED &&
+    if (tag_evaluate(ctx, r, (struct precondition_date){.is = PRECONDITION_UNDATED}) == PRECONDITION_NOT_MODIFIED &&
         ctx->matched_coding != CODING_IDENTITY)
         return;
     /* It was the application's own tag that matched, or a date: its answer stands as it is. */

@@ -163,21 +163,19 @@ static bool judge_best(void *arg, const struct precondition_request *req, const 
     return best->result == PRECONDITION_NOT_MODIFIED;
 }
 
-enum precondition_result tag_evaluate(struct etag_request *ctx, request_rec *r, int64_t last_modified, bool dates)
+enum precondition_result tag_evaluate(struct etag_request *ctx, request_rec *r, struct precondition_date modified)
 {
     struct precondition_request req;
     struct precondition_outcome best = {.result = PRECONDITION_FAILED};
     struct precondition_representation rep = representation(ctx, true);
 
     rep.coding = request_coding(r);
-    rep.dated = last_modified != ENTRY_UNDATED;
-    rep.last_modified = last_modified;
+    rep.modified = modified;
     request_precondition(r, &ctx->saved, &req);
-    if (!dates)
-        req.if_modified_since.present = req.if_unmodified_since.present = false;
     under_any_secret(ctx, r, &rep, &req, judge_best, &best);
     ctx->matched = best.matched;
     ctx->matched_coding = best.matched_coding;
+    ctx->part = best.range;
     return best.result;
 }
 

@@ -27,9 +27,9 @@ bool tag_from_headers(struct etag_request *ctx, request_rec *r, enum etag_source
 const char *tag_text(const struct etag_request *ctx, request_rec *r);
 
 /* Evaluates the client's preconditions against ctx->tag (also under the older secrets). On
- * PRECONDITION_NOT_MODIFIED ctx->matched and ctx->matched_coding are set. last_modified: seconds, or
- * ENTRY_UNDATED. dates: whether If-Modified-Since and If-Unmodified-Since are ours to judge. */
-enum precondition_result tag_evaluate(struct etag_request *ctx, request_rec *r, int64_t last_modified, bool dates);
+ * PRECONDITION_NOT_MODIFIED ctx->matched and ctx->matched_coding are set, on PRECONDITION_PROCEED ctx->part.
+ * modified: PRECONDITION_UNDATED also where dates are not ours to judge. */
+enum precondition_result tag_evaluate(struct etag_request *ctx, request_rec *r, struct precondition_date modified);
 
 /* Whether If-Match and If-None-Match of an unsafe method hold against ctx->tag (exists false: against no
  * current representation), under any of the secrets. */

@@ -3,7 +3,7 @@
 
 #include "etagd/lib/httpdate.h"
 
-enum truth { IS_FALSE, IS_TRUE, IS_ABSENT };
+enum truth { IS_FALSE, IS_TRUE, IS_ABSENT, IN_DOUBT };
 
 static bool has_tag(const struct precondition_representation *rep)
 {
@@ -12,7 +12,7 @@ static bool has_tag(const struct precondition_representation *rep)
 
 static bool has_date(const struct precondition_representation *rep)
 {
-    return rep->exists && rep->dated;
+    return rep->exists && (rep->modified.is == PRECONDITION_DATED || rep->modified.is == PRECONDITION_NAMED);
 }
 
 /* A client's tag as the tag it stands for, and the coding of the bytes it names. */
@@ -88,28 +88,46 @@ static bool if_none_match(const struct precondition_request *req, const struct p
     return members > 0 || req->method == PRECONDITION_GET;
 }
 
+/* Whether the representation is the one of that date. */
+static enum truth unmodified_since(const struct precondition_representation *rep, int64_t date)
+{
+    if (!rep->exists)
+        return IS_ABSENT;
+    switch (rep->modified.is) {
+    case PRECONDITION_DATED:
+        return rep->modified.at <= date ? IS_TRUE : IS_FALSE;
+    case PRECONDITION_NAMED:
+        if (rep->modified.at == date)
+            return IS_TRUE;
+        return rep->modified.at < date ? IN_DOUBT : IS_FALSE;
+    case PRECONDITION_WITHHELD:
+        return IN_DOUBT;
+    default:
+        return IS_ABSENT;
+    }
+}
+
 /* 13.1.4 */
 static enum truth if_unmodified_since(const struct precondition_request *req,
                                       const struct precondition_representation *rep)
 {
     int64_t date;
 
-    if (!req->if_unmodified_since.present || !has_date(rep) ||
-        !httpdate_parse(req->if_unmodified_since.value, req->now, &date))
+    if (!req->if_unmodified_since.present || !httpdate_parse(req->if_unmodified_since.value, req->now, &date))
         return IS_ABSENT;
-    return rep->last_modified <= date ? IS_TRUE : IS_FALSE;
+    return unmodified_since(rep, date);
 }
 
-/* 13.1.3 */
-static enum truth if_modified_since(const struct precondition_request *req,
-                                    const struct precondition_representation *rep)
+/* 13.1.3, the other way round: IS_TRUE is what makes a 304. */
+static enum truth not_modified_since(const struct precondition_request *req,
+                                     const struct precondition_representation *rep)
 {
     int64_t date;
 
-    if (!req->if_modified_since.present || !has_date(rep) ||
-        !httpdate_parse(req->if_modified_since.value, req->now, &date) || date > req->now)
+    if (!req->if_modified_since.present || !httpdate_parse(req->if_modified_since.value, req->now, &date) ||
+        date > req->now)
         return IS_ABSENT;
-    return rep->last_modified > date ? IS_TRUE : IS_FALSE;
+    return unmodified_since(rep, date);
 }
 
 /* 13.1.5. A body that a filter codes on the way has no bytes that a range could count. */
@@ -123,13 +141,14 @@ static bool if_range(const struct precondition_request *req, const struct precon
     if (entity_tag_parse(req->if_range.value, &tag))
         return has_tag(rep) && entity_tag_eq_strong(&tag, &rep->tag);
     /* 8.8.2.2: within its own second a date is a weak validator. */
-    return has_date(rep) && httpdate_parse(req->if_range.value, req->now, &date) && date == rep->last_modified &&
+    return has_date(rep) && httpdate_parse(req->if_range.value, req->now, &date) && date == rep->modified.at &&
            date < req->now;
 }
 
+/* *doubt: a part of what is there now may not be what the client wants to complete. */
 static enum precondition_result evaluate(const struct precondition_request *req,
                                          const struct precondition_representation *rep,
-                                         struct precondition_outcome *out)
+                                         struct precondition_outcome *out, bool *doubt)
 {
     enum precondition_result none_match_false =
         req->method == PRECONDITION_GET ? PRECONDITION_NOT_MODIFIED : PRECONDITION_FAILED;
@@ -137,12 +156,16 @@ static enum precondition_result evaluate(const struct precondition_request *req,
     if (req->if_match.present) {
         if (!if_match(req, rep))
             return PRECONDITION_FAILED;
-    } else if (if_unmodified_since(req, rep) == IS_FALSE) {
-        return PRECONDITION_FAILED;
+    } else {
+        enum truth unmodified = if_unmodified_since(req, rep);
+
+        *doubt = unmodified == IN_DOUBT;
+        if (unmodified == IS_FALSE || (*doubt && req->method == PRECONDITION_UNSAFE))
+            return PRECONDITION_FAILED;
     }
     if (req->if_none_match.present)
         return if_none_match(req, rep, out) ? PRECONDITION_PROCEED : none_match_false;
-    if (req->method == PRECONDITION_GET && if_modified_since(req, rep) == IS_FALSE)
+    if (req->method == PRECONDITION_GET && not_modified_since(req, rep) == IS_TRUE)
         return PRECONDITION_NOT_MODIFIED;
     return PRECONDITION_PROCEED;
 }
@@ -151,11 +174,12 @@ struct precondition_outcome precondition_evaluate(const struct precondition_requ
                                                   const struct precondition_representation *rep)
 {
     struct precondition_outcome out = {.result = PRECONDITION_PROCEED};
+    bool doubt = false;
 
     if (req->method == PRECONDITION_IGNORE)
         return out;
-    out.result = evaluate(req, rep, &out);
-    if (out.result == PRECONDITION_PROCEED && req->method == PRECONDITION_GET && req->range.present)
+    out.result = evaluate(req, rep, &out, &doubt);
+    if (out.result == PRECONDITION_PROCEED && req->method == PRECONDITION_GET && req->range.present && !doubt)
         out.range = !req->if_range.present || if_range(req, rep);
     return out;
 }

@@ -11,6 +11,9 @@
  *    RFC 7232 3.3 said ignore); If-Unmodified-Since in the future is compared as it is;
  *  - a date is compared only where the modification date is known (13.1.3, 13.1.4), and If-Range by
  *    date only outside the second of the modification (8.8.2.2);
+ *  - where it was given to this content alone, only the very date proves that nothing was modified: a later
+ *    one may come from a node that still had other content then. Doubt is no 304, no part (a Range is
+ *    ignored), and no write;
  *  - If-Range is false for a response that a filter codes: its bytes are not reproducible;
  *  - every coding of a tag of ours names the representation in If-Match and, where the answer would be
  *    412, in If-None-Match; for a 304 the request must also admit that coding;
@@ -42,14 +45,26 @@ struct precondition_request {
     int64_t now; /* seconds since 1970, UTC: when the request was received */
 };
 
+/* What is known of when the representation was modified. */
+enum precondition_dates {
+    PRECONDITION_UNDATED, /* it has no such date: fields with dates are as if absent */
+    PRECONDITION_DATED,   /* compared as the RFC says: modified at or before the field's date is not since then */
+    PRECONDITION_NAMED,   /* at was given to this content alone: an equal date proves it, a later one leaves doubt */
+    PRECONDITION_WITHHELD /* it may have one, which is not known now: every date leaves doubt */
+};
+
+struct precondition_date {
+    enum precondition_dates is;
+    int64_t at; /* seconds since 1970; meaningless unless DATED or NAMED */
+};
+
 struct precondition_representation {
     bool exists;              /* a current representation exists: what "*" asks */
     bool tagged;              /* tag is known; false says that it has none: find out before a write */
     struct entity_tag tag;    /* without a coding suffix when ours, else as the origin sent it */
     bool coded_variants;      /* tag is ours: "tag-gzip" and the like name its codings; else sealed ones do (coding.h) */
     enum coding coding;       /* the coding this request would be answered with; the first to match */
-    bool dated;               /* last_modified is known */
-    int64_t last_modified;    /* seconds since 1970 */
+    struct precondition_date modified;
 };
 
 enum precondition_result {
@@ -61,8 +76,8 @@ enum precondition_result {
 struct precondition_outcome {
     enum precondition_result result;
     /* Whether a Range field is to be honoured (13.2.2 step 5): false when there is none, when the
-     * method is not GET or HEAD, and when If-Range is present and false. Meaningful with
-     * PRECONDITION_PROCEED. */
+     * method is not GET or HEAD, when If-Range is present and false, and when If-Unmodified-Since leaves
+     * doubt. Meaningful with PRECONDITION_PROCEED. */
     bool range;
     /* The element of If-None-Match that matched, as sent by the client, with its weakness: the 304
      * repeats it byte for byte. opaque.p is NULL when none did (or "*" did), and whenever the result is

@@ -17,7 +17,26 @@
 #define DATE_NOW "Thu, 01 Jan 2026 00:00:00 GMT"
 #define DATE_FUTURE "Fri, 02 Jan 2026 00:00:00 GMT"
 
-enum hand_rep { GONE, STRONG, WEAK, UNDATED, DATED, PLAIN, MINE, MINE_GZIP };
+enum hand_rep { GONE, STRONG, WEAK, UNDATED, DATED, PLAIN, MINE, MINE_GZIP, NAMED, WITHHELD };
+
+#define TAG(text, is_weak)                                                                                             \
+    {                                                                                                                  \
+        {text, sizeof(text) - 1}, is_weak                                                                              \
+    }
+
+static const struct precondition_representation hand_reps[] = {
+    [GONE] = {.exists = false, .tagged = true, .tag = TAG("s1", false), .modified = {PRECONDITION_DATED, MODIFIED}},
+    [STRONG] = {.exists = true, .tagged = true, .tag = TAG("s1", false), .modified = {PRECONDITION_DATED, MODIFIED}},
+    [WEAK] = {.exists = true, .tagged = true, .tag = TAG("s1", true), .modified = {PRECONDITION_DATED, MODIFIED}},
+    [UNDATED] = {.exists = true, .tagged = true, .tag = TAG("s1", false)},
+    [DATED] = {.exists = true, .modified = {PRECONDITION_DATED, MODIFIED}},
+    [PLAIN] = {.exists = true},
+    [MINE] = {.exists = true, .tagged = true, .tag = TAG(OURS, false), .coded_variants = true},
+    [MINE_GZIP] =
+        {.exists = true, .tagged = true, .tag = TAG(OURS, false), .coded_variants = true, .coding = CODING_GZIP},
+    [NAMED] = {.exists = true, .tagged = true, .tag = TAG("s1", false), .modified = {PRECONDITION_NAMED, MODIFIED}},
+    [WITHHELD] = {.exists = true, .tagged = true, .tag = TAG("s1", false), .modified = {PRECONDITION_WITHHELD, 0}},
+};
 
 static const struct {
     const char *why;
@@ -93,6 +112,26 @@ static const struct {
     {"the same coding again", PRECONDITION_GET, MINE_GZIP, NULL, NULL, "\"" OURS "-gzip\"", NULL,
      PRECONDITION_NOT_MODIFIED},
     {"a coding this request does not admit", PRECONDITION_GET, MINE_GZIP, NULL, NULL, "\"" OURS "-br\"", NULL,
+     PRECONDITION_PROCEED},
+    {"the date given to this content", PRECONDITION_GET, NAMED, NULL, NULL, NULL, DATE_MODIFIED,
+     PRECONDITION_NOT_MODIFIED},
+    {"an earlier one: older content, or none of ours", PRECONDITION_GET, NAMED, NULL, NULL, NULL, DATE_BEFORE,
+     PRECONDITION_PROCEED},
+    {"a later one may be of content that a node still had", PRECONDITION_GET, NAMED, NULL, NULL, NULL, DATE_AFTER,
+     PRECONDITION_PROCEED},
+    {"a write with the date given", PRECONDITION_UNSAFE, NAMED, NULL, DATE_MODIFIED, NULL, NULL, PRECONDITION_PROCEED},
+    {"with an earlier one", PRECONDITION_UNSAFE, NAMED, NULL, DATE_BEFORE, NULL, NULL, PRECONDITION_FAILED},
+    {"with a later one: doubt is refused", PRECONDITION_UNSAFE, NAMED, NULL, DATE_AFTER, NULL, NULL,
+     PRECONDITION_FAILED},
+    {"a later one on GET: the whole", PRECONDITION_GET, NAMED, NULL, DATE_AFTER, NULL, NULL, PRECONDITION_PROCEED},
+    {"an earlier one on GET", PRECONDITION_GET, NAMED, NULL, DATE_BEFORE, NULL, NULL, PRECONDITION_FAILED},
+    {"doubt does not hide If-None-Match", PRECONDITION_GET, NAMED, NULL, DATE_AFTER, "\"s1\"", NULL,
+     PRECONDITION_NOT_MODIFIED},
+    {"a tag needs no date", PRECONDITION_GET, WITHHELD, NULL, NULL, "\"s1\"", DATE_BEFORE, PRECONDITION_NOT_MODIFIED},
+    {"a date not known now confirms nothing", PRECONDITION_GET, WITHHELD, NULL, NULL, NULL, DATE_MODIFIED,
+     PRECONDITION_PROCEED},
+    {"and permits no write", PRECONDITION_UNSAFE, WITHHELD, NULL, DATE_MODIFIED, NULL, NULL, PRECONDITION_FAILED},
+    {"but for a tag that does", PRECONDITION_UNSAFE, WITHHELD, "\"s1\"", DATE_MODIFIED, NULL, NULL,
      PRECONDITION_PROCEED},
     {"a write is stopped by any coding", PRECONDITION_UNSAFE, MINE_GZIP, NULL, NULL, "\"" OURS "-br\"", NULL,
      PRECONDITION_FAILED},
