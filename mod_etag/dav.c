@@ -15,6 +15,7 @@
 struct current {
     const char *url; /* path, as the client sent it */
     struct etag_request *ctx; /* apart from the request's own; NULL: GET's tag cannot be told */
+    bool absent; /* there is nothing at url: no tag is current */
     const char *dav; /* what mod_dav compares with, "" when FileETag is None; NULL: not looked at yet */
 };
 
@@ -58,6 +59,7 @@ static void find_current(struct current *current, request_rec *r)
     struct etag_request *ctx = apr_pcalloc(r->pool, sizeof *ctx);
 
     current->dav = "";
+    current->absent = get->status == HTTP_OK && get->finfo.filetype == APR_NOFILE;
     if (get->status != HTTP_OK || !request_is_file(get))
         return;
     /* A signature is over the URL: the subrequest has the host, but not the port. */
@@ -90,19 +92,34 @@ static const char *path_of(request_rec *r, struct span text)
     return apr_uri_parse(r->pool, apr_pstrmemdup(r->pool, text.p, text.n), &uri) == APR_SUCCESS ? uri.path : NULL;
 }
 
-/* What to show mod_dav for a tag of ours that the client named. */
-static struct span translate(struct current *current, request_rec *r, struct span named)
+/* What to show mod_dav for a tag of ours that the client named. False: it would find *shown not current, and we do
+ * not know that it is not. */
+static bool translate(struct current *current, request_rec *r, struct span named, struct span *shown)
 {
+    *shown = named;
     if (!current->dav && current->url)
         find_current(current, r);
-    if (!current->ctx || !*current->dav)
-        return named;
+    if (!current->ctx)
+        return current->absent;
     current->ctx->saved = (struct etag_conditionals){.if_match = apr_pstrmemdup(r->pool, named.p, named.n)};
-    return tag_permits_write(current->ctx, r, true) ? span_str(current->dav) : named;
+    if (!tag_permits_write(current->ctx, r, true))
+        return true;
+    if (!*current->dav)
+        return false;
+    *shown = span_str(current->dav);
+    return true;
 }
 
-/* Copies the field, its entity-tags translated. A field that does not close what it
- * opens is left to mod_dav to refuse. */
+/* Whether "Not" stands before the tag that opens at p. */
+static bool negated(const char *field, const char *p)
+{
+    while (p > field && (p[-1] == ' ' || p[-1] == '\t'))
+        p--;
+    return p - field >= 3 && strncasecmp(p - 3, "Not", 3) == 0;
+}
+
+/* Copies the field, its entity-tags translated. A field that does not close what it opens is left to mod_dav to
+ * refuse. NULL: mod_dav would take a condition for true that may be false. */
 static const char *rewrite(request_rec *r, const char *field)
 {
     apr_array_header_t *pieces = apr_array_make(r->pool, 8, sizeof(const char *));
@@ -121,7 +138,10 @@ static const char *rewrite(request_rec *r, const char *field)
         else if (opened == '<' && !in_list)
             current = (struct current){.url = path_of(r, inside)};
         else if (opened == '[' && in_list && is_ours(inside)) {
-            struct span shown = translate(&current, r, inside);
+            struct span shown;
+
+            if (!translate(&current, r, inside, &shown) && negated(field, p - 1))
+                return NULL;
             APR_ARRAY_PUSH(pieces, const char *) = apr_pstrmemdup(r->pool, from, (apr_size_t)(p - from));
             APR_ARRAY_PUSH(pieces, const char *) = apr_pstrmemdup(r->pool, shown.p, shown.n);
             from = p + n;
@@ -135,11 +155,16 @@ static const char *rewrite(request_rec *r, const char *field)
 int etag_dav_if(request_rec *r)
 {
     const struct etag_request *ctx;
-    const char *field;
+    const char *field, *shown;
 
     if (!r->handler || strcmp(r->handler, "dav-handler") != 0 || !(ctx = etag_request(r)) ||
         ctx->dir->engine != ETAG_ENGINE_ON || !(field = apr_table_get(r->headers_in, "If")))
         return DECLINED;
-    apr_table_setn(r->headers_in, "If", rewrite(r, field));
+    shown = rewrite(r, field);
+    if (!shown) {
+        etag_verdict(r, "412", "write");
+        return HTTP_PRECONDITION_FAILED;
+    }
+    apr_table_setn(r->headers_in, "If", shown);
     return DECLINED;
 }

@@ -91,6 +91,28 @@ def test_the_if_field(dav, sites, field, status):
         assert f.get().body == (b"two" if status == 204 else b"one")
 
 
+@pytest.mark.parametrize("why", ["mod_dav has no tag", "not hashed yet", "a handler's page"])
+def test_not_where_mod_dav_could_not_be_told(dav, new_httpd, why):
+    """Who names the present content behind Not is refused, also where mod_dav would not find it equal."""
+    if why == "mod_dav has no tag":
+        f = File(dav, "none/")
+    else:
+        site = new_httpd(modules=["dav", "dav_fs"])
+        site.docs.chmod(0o777)
+        site.expect_log(r"\[dav")
+        site.start(f"ETagEngine On\nETagDaemon {site.folder}/none\nETagInlineLimit 2\nDavLockDB {site.folder}/lock\n"
+                   "<Location />\nDav On\nRequire all granted\n</Location>\n"
+                   + ("<Files *.txt>\nSetHandler made\n</Files>\n" if why != "not hashed yet" else ""))
+        f = File(site)
+        site.expect_log("without etagd")
+    tag = content_tag(b"one", "text/plain")
+    for field in ("(Not [{tag}])", "([{old}]) (not[{tag}])", "([{old}]) (Not [{tag}])", "(Not\t[{old}] Not  [{tag}])"):
+        assert f.put(b"no", If=field.format(tag=tag, old=OLD)) in (400, 412), field
+        assert f.path.read_bytes() == b"one"
+    fresh = f.target + ".new"
+    assert f.site.request("PUT", fresh, {"If": f"(Not [{tag}])"}, b"two").status == 201, "nothing is there yet"
+
+
 def test_the_absolute_form(dav):
     f = File(dav)
     target, tag = f"http://{dav.host}{f.target}", f.get().etag
