@@ -15,7 +15,7 @@ APLOG_USE_MODULE(etag);
 
 #define PIECE (256u << 10) /* bytes read at a time */
 #define WAIT_PER_BYTE 10 /* nanoseconds: even slow disks and processors hash 100 MB in a second */
-#define WAIT_MAX INT64_C(1000000000)
+#define WAIT_MAX INT64_C(1000000000) /* in all */
 
 /* Of all children of this configuration. NULL: each of them hashes for itself. */
 static struct flights *flights;
@@ -92,8 +92,8 @@ static bool known(struct etag_request *ctx, request_rec *r, struct found *f, uin
 
 /* --- hashing --- */
 
-/* Of exactly size bytes; the descriptor's offset stays where it is. */
-static bool hash_bytes(int fd, uint64_t size, uint8_t out[DIGEST_SIZE])
+/* Of exactly size bytes; the descriptor's offset stays where it is. mine: others wait; NULL: nobody does. */
+static bool hash_bytes(int fd, uint64_t size, const struct flight *mine, uint8_t out[DIGEST_SIZE])
 {
     struct digest *d = hash_thread();
     const size_t room = size < PIECE ? (size_t)size : PIECE;
@@ -108,23 +108,26 @@ static bool hash_bytes(int fd, uint64_t size, uint8_t out[DIGEST_SIZE])
             continue;
         ok = n > 0 && digest_update(d, piece, (size_t)n);
         at += n > 0 ? (uint64_t)n : 0;
+        if (mine)
+            flights_sign(flights, mine);
     }
     free(piece);
     return ok && digest_final(d, out);
 }
 
-static enum file_digest_result hash(request_rec *r, int fd, const struct found *f, uint8_t out[DIGEST_SIZE])
+static enum file_digest_result hash(request_rec *r, int fd, const struct found *f, const struct flight *mine,
+                                    uint8_t out[DIGEST_SIZE])
 {
     struct file_identity after;
 
-    if (!hash_bytes(fd, f->identity.size, out) || !file_identity_get(&after, fd, NULL, NULL) ||
+    if (!hash_bytes(fd, f->identity.size, mine, out) || !file_identity_get(&after, fd, NULL, NULL) ||
         !file_identity_unchanged(&f->identity, &after))
         return FILE_DIGEST_FAILED;
     ap_log_rerror(APLOG_MARK, APLOG_DEBUG, 0, r, "mod_etag: hashed %s", f->identity.text);
     return FILE_DIGEST_KNOWN;
 }
 
-/* Waiting may take ETagTimeout, and about as long as hashing would. */
+/* Without a sign of the one who hashes: ETagTimeout, and about as long as hashing all of it would take. */
 static int64_t patience(request_rec *r, const struct found *f)
 {
     const uint64_t work = f->identity.size < WAIT_MAX / WAIT_PER_BYTE ? f->identity.size * WAIT_PER_BYTE : WAIT_MAX;
@@ -139,14 +142,14 @@ static enum file_digest_result hash_once(struct etag_request *ctx, request_rec *
     struct flight mine;
 
     if (!f->identity.settled || !f->has_id)
-        return hash(r, fd, f, out);
+        return hash(r, fd, f, NULL, out);
     const enum flight_result flight =
-        flights ? flights_begin(flights, f->id.bytes, patience(r, f), &mine, out) : FLIGHT_ALONE;
+        flights ? flights_begin(flights, f->id.bytes, patience(r, f), WAIT_MAX, &mine, out) : FLIGHT_ALONE;
     if (flight == FLIGHT_LANDED) {
         digest_cache_put(&f->id, out, 0);
         return FILE_DIGEST_KNOWN;
     }
-    enum file_digest_result result = hash(r, fd, f, out);
+    enum file_digest_result result = hash(r, fd, f, flight == FLIGHT_MINE ? &mine : NULL, out);
     if (flight == FLIGHT_MINE)
         flights_land(flights, &mine, result == FILE_DIGEST_KNOWN ? out : NULL);
     if (result == FILE_DIGEST_KNOWN) {

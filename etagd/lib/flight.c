@@ -22,7 +22,7 @@ struct place {
     enum state state;
     pid_t maker;
     uint64_t ticket; /* of the claim, or of the moment it landed: the smallest is the oldest */
-    int64_t begun; /* CLOCK_MONOTONIC, ns */
+    _Atomic int64_t sign; /* CLOCK_MONOTONIC in ns: the maker was at work */
     uint8_t id[FLIGHT_ID_SIZE], digest[DIGEST_SIZE];
 };
 
@@ -136,7 +136,7 @@ static void claim(struct flights *f, struct place *p, const uint8_t id[FLIGHT_ID
     p->state = FLYING;
     p->maker = getpid();
     p->ticket = ++f->tickets;
-    p->begun = now;
+    atomic_store(&p->sign, now);
     memcpy(p->id, id, FLIGHT_ID_SIZE);
     *mine = (struct flight){.place = (uint32_t)(p - f->places), .ticket = p->ticket};
 }
@@ -144,15 +144,15 @@ static void claim(struct flights *f, struct place *p, const uint8_t id[FLIGHT_ID
 /* A dead process that its parent has not noticed yet counts as alive; patience ends that as well. */
 static bool lost(const struct place *p, int64_t patience_ns, int64_t now)
 {
-    return now - p->begun >= patience_ns || (kill(p->maker, 0) != 0 && errno == ESRCH);
+    return now - atomic_load(&p->sign) >= patience_ns || (kill(p->maker, 0) != 0 && errno == ESRCH);
 }
 
 /* --- entry points --- */
 
 enum flight_result flights_begin(struct flights *f, const uint8_t id[FLIGHT_ID_SIZE], int64_t patience_ns,
-                                 struct flight *mine, uint8_t digest[DIGEST_SIZE])
+                                 int64_t most_ns, struct flight *mine, uint8_t digest[DIGEST_SIZE])
 {
-    const int64_t until = now_ns() + patience_ns;
+    const int64_t until = now_ns() + most_ns;
     enum flight_result result = FLIGHT_ALONE;
     struct place *p;
 
@@ -175,7 +175,7 @@ enum flight_result flights_begin(struct flights *f, const uint8_t id[FLIGHT_ID_S
             break;
         }
         if (now >= until)
-            break; /* taken over by another one meanwhile, and not done either */
+            break;
         const uint32_t seen = atomic_load(&p->changes);
         unlock(f);
         sleep_on(p, seen, until - now);
@@ -183,6 +183,12 @@ enum flight_result flights_begin(struct flights *f, const uint8_t id[FLIGHT_ID_S
     }
     unlock(f);
     return result;
+}
+
+/* Without the lock: of a claim that was lost meanwhile it makes others wait a little longer, no more. */
+void flights_sign(struct flights *f, const struct flight *mine)
+{
+    atomic_store(&f->places[mine->place].sign, now_ns());
 }
 
 void flights_land(struct flights *f, const struct flight *mine, const uint8_t *digest)

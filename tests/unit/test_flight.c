@@ -70,14 +70,19 @@ static const uint8_t *digest_of(unsigned i)
     return digest;
 }
 
-static enum flight_result begin(unsigned i, int64_t patience, struct flight *mine)
+static enum flight_result begin_most(unsigned i, int64_t patience, int64_t most, struct flight *mine)
 {
     uint8_t digest[DIGEST_SIZE];
-    const enum flight_result r = flights_begin(flights, id_of(i), patience, mine, digest);
+    const enum flight_result r = flights_begin(flights, id_of(i), patience, most, mine, digest);
 
     if (r == FLIGHT_LANDED && memcmp(digest, digest_of(i), DIGEST_SIZE) != 0)
         board->wrong++;
     return r;
+}
+
+static enum flight_result begin(unsigned i, int64_t patience, struct flight *mine)
+{
+    return begin_most(i, patience, patience, mine);
 }
 
 static void results_stay_for_those_who_come_later(void **state)
@@ -232,6 +237,95 @@ static void a_maker_that_hangs_is_waited_for_with_patience_only(void **state)
     waitpid(maker, NULL, 0);
 }
 
+static void makes_slowly(void)
+{
+    struct flight mine;
+
+    if (begin(5, LONG, &mine) != FLIGHT_MINE)
+        return;
+    board->ready++;
+    while (!board->go) {
+        flights_sign(flights, &mine);
+        pause_ms(1);
+    }
+    flights_land(flights, &mine, digest_of(5));
+}
+
+static void waits_with_little_patience(void)
+{
+    struct flight mine;
+
+    board->ready++;
+    const enum flight_result r = begin_most(5, 500 * MS, LONG, &mine);
+    if (r == FLIGHT_MINE)
+        board->made++;
+    count(r);
+}
+
+/* A second of work, half a second of patience, and signs all the while. */
+static void a_maker_that_goes_on_is_waited_for(void **state)
+{
+    const pid_t maker = child(makes_slowly);
+
+    (void)state;
+    await(&board->ready, 1);
+    const pid_t waiter = child(waits_with_little_patience);
+    await(&board->ready, 2);
+    pause_ms(1000);
+    assert_int_equal(board->made + board->landed, 0);
+    board->go = true;
+    waitpid(waiter, NULL, 0);
+    waitpid(maker, NULL, 0);
+    assert_int_equal(board->landed, 1);
+}
+
+/* But not for ever. */
+static void waiting_has_an_end(void **state)
+{
+    const pid_t maker = child(makes_slowly);
+    struct flight mine;
+
+    (void)state;
+    await(&board->ready, 1);
+    const int64_t begun = now();
+    assert_int_equal(begin_most(5, LONG, 50 * MS, &mine), FLIGHT_ALONE);
+    assert_true(now() - begun >= 50 * MS && now() - begun < 5000 * MS);
+    board->go = true;
+    waitpid(maker, NULL, 0);
+}
+
+static void many_wait_for_one_that_hangs(void)
+{
+    struct flight mine;
+
+    board->ready++;
+    const enum flight_result r = begin_most(5, 100 * MS, LONG, &mine);
+    if (r == FLIGHT_MINE) {
+        board->made++;
+        flights_land(flights, &mine, digest_of(5));
+    }
+    count(r);
+}
+
+/* All lose patience at one moment: one takes over, the others go on waiting for it. */
+static void one_of_those_who_wait_takes_over(void **state)
+{
+    const pid_t maker = child(claims_and_hangs);
+    pid_t pids[CHILDREN];
+
+    (void)state;
+    await(&board->ready, 1);
+    for (int i = 0; i < CHILDREN; i++)
+        pids[i] = child(many_wait_for_one_that_hangs);
+    for (int i = 0; i < CHILDREN; i++)
+        waitpid(pids[i], NULL, 0);
+    assert_int_equal(board->made, 1);
+    assert_int_equal(board->landed, CHILDREN - 1);
+    assert_int_equal(board->wrong + board->alone, 0);
+    kill(maker, SIGKILL);
+    waitpid(maker, NULL, 0);
+}
+
 /* Who lost its claim brings its result too late: the other one's counts, and no place is overwritten. */
 static void a_lost_claim_says_nothing(void **state)
 {
@@ -245,7 +339,7 @@ static void a_lost_claim_says_nothing(void **state)
     assert_int_equal(begin(5, 0, &first), FLIGHT_MINE); /* nothing has landed */
     flights_land(flights, &first, digest_of(5));
     flights_land(flights, &second, digest_of(88));
-    assert_int_equal(flights_begin(flights, id_of(5), 0, &first, digest), FLIGHT_LANDED);
+    assert_int_equal(flights_begin(flights, id_of(5), 0, 0, &first, digest), FLIGHT_LANDED);
     assert_memory_equal(digest, digest_of(5), DIGEST_SIZE);
 }
 
@@ -294,6 +388,9 @@ int main(void)
         TEST(many_processes_make_it_once),
         TEST(a_maker_that_is_killed_is_replaced),
         TEST(a_maker_that_hangs_is_waited_for_with_patience_only),
+        TEST(a_maker_that_goes_on_is_waited_for),
+        TEST(waiting_has_an_end),
+        TEST(one_of_those_who_wait_takes_over),
         TEST(a_lost_claim_says_nothing),
         TEST(processes_die_anywhere),
     };
