@@ -5,7 +5,7 @@
  *
  *   clang -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ_LIBFUZZER -I. tests/fuzz/keys.c \
  *         etagd/lib/{entity_tag,coding,httpdate,precondition,digest,key,scope,entry}.c -lcrypto -o keys
- *   (digests.c: etagd/digest_file.c etagd/lib/file_{identity,mount}.c)
+ *   (digests.c: -D_GNU_SOURCE, etagd/digest_file.c etagd/lib/file_{identity,mount}.c)
  *   ./keys tests/fuzz/corpus/keys
  */
 #ifndef TESTS_FUZZ_TARGET_H
