@@ -117,18 +117,27 @@ static int after_cache(request_rec *r)
 }
 
 /* An internal redirect has lost the filter that mod_cache's conditions were for. */
-static int before_cache(request_rec *r)
+static void drop_after_redirect(request_rec *r)
 {
     if (r->prev && etag_dir_of(r->prev)->engine == ETAG_ENGINE_ON)
         drop_foreign(r);
-    show_patch(r);
+}
+
+static int before_cache(request_rec *r)
+{
+    drop_after_redirect(r);
+    if (etag_dir_of(r)->engine == ETAG_ENGINE_ON)
+        show_patch(r);
     return DECLINED;
 }
 
+/* The location is not known yet: cache_insert takes back what is too much. */
 static int before_quick_cache(request_rec *r, int lookup)
 {
     (void)lookup;
-    return before_cache(r);
+    drop_after_redirect(r);
+    show_patch(r);
+    return DECLINED;
 }
 
 static int after_quick_cache(request_rec *r, int lookup)
@@ -154,10 +163,22 @@ static apr_status_t whole_filter(ap_filter_t *f, apr_bucket_brigade *bb)
     return ap_pass_brigade(f->next, bb);
 }
 
+/* mod_cache in quick mode serves what it has before the location is known: it may be one where the engine is On. */
+static bool may_be_ours(request_rec *r)
+{
+    const int engine = etag_dir_of(r)->engine;
+
+    return engine == ETAG_ENGINE_ON || (engine == ETAG_ENGINE_OFF && !r->filename);
+}
+
 void cache_insert(request_rec *r)
 {
-    if (beside_mod_cache && etag_dir_of(r)->engine != ETAG_ENGINE_DETECTION_ONLY)
+    if (!beside_mod_cache)
+        return;
+    if (r->method_number == M_GET && may_be_ours(r))
         ap_add_output_filter_handle(whole_handle, NULL, r, r->connection);
+    else if (r->method_number == M_PATCH && etag_dir_of(r)->engine != ETAG_ENGINE_ON)
+        request_remove_filter(r, "CACHE_INVALIDATE");
 }
 
 /* --- what may be stored and freshened --- */

@@ -19,7 +19,7 @@ void cache_register(void);
 /* Reads from the configuration whether there is anything to do. */
 void cache_post_config(void);
 
-/* insert_filter of a main request's GET. */
+/* insert_filter of a main request. */
 void cache_insert(request_rec *r);
 
 /* Before the handler of a GET, engine On: takes away the conditionals that mod_cache put in and is not there to

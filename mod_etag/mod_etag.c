@@ -78,28 +78,18 @@ static void restore_for_redirect(request_rec *r)
     }
 }
 
-/* RFC 9110 14.2: a Range is for GET. httpd's filter cuts whatever passes. */
-static void remove_byterange(request_rec *r)
-{
-    for (ap_filter_t *f = r->output_filters, *next; f; f = next) {
-        next = f->next;
-        if (strcasecmp(f->frec->name, "BYTERANGE") == 0)
-            ap_remove_output_filter(f);
-    }
-}
-
 static void insert_in(request_rec *r)
 {
     if (r->main)
         probe_insert(r);
-    else if (r->method_number == M_GET)
+    else
         cache_insert(r);
     restore_for_redirect(r);
     struct etag_request *ctx = etag_request(r);
     if (!ctx)
         return;
     if ((r->method_number != M_GET || r->header_only) && ctx->dir->engine == ETAG_ENGINE_ON)
-        remove_byterange(r);
+        request_remove_filter(r, "BYTERANGE"); /* RFC 9110 14.2: a Range is for GET; it cuts whatever passes */
     if (r->method_number == M_GET || strcmp(r->method, "QUERY") == 0)
         ap_add_output_filter_handle(in_handle, NULL, r, r->connection);
     else if (request_is_unsafe(r) && ctx->dir->engine == ETAG_ENGINE_ON &&

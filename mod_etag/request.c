@@ -251,6 +251,15 @@ bool request_filters_known(const ap_filter_t *f)
     return true;
 }
 
+void request_remove_filter(request_rec *r, const char *name)
+{
+    for (ap_filter_t *f = r->output_filters, *next; f; f = next) {
+        next = f->next;
+        if (strcasecmp(f->frec->name, name) == 0)
+            ap_remove_output_filter(f);
+    }
+}
+
 enum coding request_coding(request_rec *r)
 {
     const char *accepted = NULL;

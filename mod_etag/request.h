@@ -89,6 +89,9 @@ enum coding request_coding_of_filter(const char *name);
  * other would change what the tag was made from. */
 bool request_filters_known(const ap_filter_t *f);
 
+/* Takes the output filters of this name off the request. */
+void request_remove_filter(request_rec *r, const char *name);
+
 /* Merged value of a header of the response from headers_out and err_headers_out (lines joined by ", "),
  * NULL when absent. In r->pool. */
 const char *request_response_header(request_rec *r, const char *name);
