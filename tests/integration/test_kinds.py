@@ -18,7 +18,8 @@ OUR_HEADERS = {"etag", "accept-ranges", "content-length", "transfer-encoding", "
 OTHER = '"d' + "A" * 22 + '"'
 # The dates of files, which are not stock's by default: test_last_modified.py.
 FLAVOURS = {"late": "ETagEngine On\n", "early": "ETagEngine On\nETagEarly On\nETagLastModified Pass\n",
-            "digest": "ETagEngine On\nETagSource digest\nETagLastModified Pass\n"}
+            "digest": "ETagEngine On\nETagSource digest\nETagLastModified Pass\n",
+            "alone": "ETagEngine On\nETagEarly On\nETagLastModified Pass\n"}  # without any etagd
 
 
 @pytest.fixture(scope="module")
@@ -28,10 +29,11 @@ def sites(shared_servers):
         kinds.serve(backend)
         made, docs, etagd = {}, None, shared_servers(Etagd).start()
         for name, engine in {**FLAVOURS, "stock": ""}.items():
-            site = shared_servers(Httpd, modules=kinds.MODULES, own=bool(engine), etagd=etagd if engine else None)
+            socket = etagd if name != "alone" else etagd.folder / "nobody"
+            site = shared_servers(Httpd, modules=kinds.MODULES, own=bool(engine), etagd=socket if engine else None)
             docs = docs or site.docs
             site.config = engine + kinds.config(site, backend, docs)
-            site.expect_log("AH0|malformed|proxy")
+            site.expect_log("AH0|malformed|proxy|nobody")
             made[name] = site
         kinds.fill(docs)
         for site in made.values():
