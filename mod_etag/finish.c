@@ -46,17 +46,19 @@ static const char *tag_of_304(request_rec *r, const struct etag_request *ctx, bo
 }
 
 /* Two nodes, or two moments, may date the same bytes differently; the older date is as true. mod_cache takes
- * another date than its own for other content. */
+ * another date than its own for other content, and a page without one for fresh for CacheDefaultExpire. */
 static void date_304(const struct etag_request *ctx, request_rec *r)
 {
     const char *ours = request_response_header(r, "Last-Modified"), *theirs = ctx->saved.if_modified_since;
     int64_t now = apr_time_sec(r->request_time), modified, since;
 
-    /* A date that was named for the content is true for the cache as well: it stores it anew where its own is another.
-     */
-    if (ctx->modified.is == PRECONDITION_NAMED || !ctx->matched.opaque.p || !ours || !theirs ||
-        !httpdate_parse(span_str(ours), now, &modified) || !httpdate_parse(span_str(theirs), now, &since) ||
-        since >= modified)
+    if (!ctx->matched.opaque.p || !theirs || !httpdate_parse(span_str(theirs), now, &since))
+        return;
+    /* A date that was named for the content is true for the cache as well: it stores it anew where its own is
+     * another. A file without one is to have none. */
+    if (ctx->modified.is == PRECONDITION_NAMED || (!ours && ctx->file))
+        return;
+    if (ours && (!httpdate_parse(span_str(ours), now, &modified) || since >= modified))
         return;
     unset_both(r, "Last-Modified");
     apr_table_setn(r->headers_out, "Last-Modified", theirs);

@@ -54,6 +54,7 @@ Include plain.conf
 Header set Cache-Control max-age=0
 </Location>
 <Location /app/early/>
+CacheDefaultExpire 0
 Include early.conf
 </Location>
 <Location /app/closed/>
@@ -235,6 +236,15 @@ def test_freshness_by_date_survives_a_304(cache):
     for side in (cache, cache.stock()):
         seen = [x_cache(side.get("/plain/p.html", h)) for h in ({}, {}, {"Cache-Control": "max-age=0"}, {})]
         assert seen[1:] == ["HIT", revalidated(cache) if side is cache else "REVALIDATE", "HIT"], seen
+
+
+def test_freshness_by_date_survives_an_early_304(cache):
+    """A page that names its date and no lifetime: the 304 for which nobody asked the application keeps the date."""
+    target = cache.fresh_path("early/")
+    cache.backend.page(target, BODY, HTML + [("Last-Modified", "Sun, 01 Nov 2026 10:00:00 GMT")])
+    asks = ({}, {}, {"Cache-Control": "max-age=0"}, {})
+    assert [x_cache(cache.get(target, h)) for h in asks] == ["MISS", "HIT", revalidated(cache), "HIT"]
+    assert cache.backend.count(target) == (1 if cache.store == "disk" else 2)
 
 
 def test_vary_on_a_304_over_http2(cache):
