@@ -341,6 +341,30 @@ static void hide_from_write(const struct etag_request *ctx, request_rec *r)
     apr_table_unset(r->headers_in, "If-Unmodified-Since");
 }
 
+/* mod_dav on a file that httpd serves: it knows no date but the present second, so that any date of the future
+ * would permit the write and every other forbid it. */
+static bool of_a_file_by_date(const struct etag_request *ctx, const request_rec *r)
+{
+    return ctx->saved.if_unmodified_since && !ctx->saved.if_match && r->finfo.filetype == APR_REG && r->handler &&
+           strcmp(r->handler, "dav-handler") == 0 && ctx->dir->last_modified == ETAG_LAST_MODIFIED_AGREE;
+}
+
+/* OK: If-Unmodified-Since holds, or is none of ours. */
+static int judge_date(struct etag_request *ctx, request_rec *r)
+{
+    struct key key;
+
+    if (!of_a_file_by_date(ctx, r) || !probe_file(ctx, r))
+        return OK;
+    if (!tag_dates_write(ctx, r)) {
+        bool later = ctx->modified.is == PRECONDITION_WITHHELD && request_file_key(r, &key);
+        return refuse(r, later ? HTTP_SERVICE_UNAVAILABLE : HTTP_PRECONDITION_FAILED, "write by date");
+    }
+    etag_verdict(r, "precondition", "holds");
+    apr_table_unset(r->headers_in, "If-Unmodified-Since");
+    return OK;
+}
+
 int etag_early_write(request_rec *r)
 {
     struct etag_request *ctx = etag_request(r);
@@ -356,6 +380,9 @@ int etag_early_write(request_rec *r)
     /* Whether it is current cannot be told: a generation's name is no word about what a write would replace. */
     if (names_generation(ctx->saved.if_none_match))
         return refuse(r, HTTP_PRECONDITION_FAILED, "write");
+    int refused = judge_date(ctx, r);
+    if (refused != OK)
+        return refused;
     if (!names_ours(ctx->saved.if_match) && !names_ours(ctx->saved.if_none_match))
         return DECLINED; /* the application's own tags, or none: its own business */
     enum probe_result current = probe_current(ctx, r);

@@ -9,6 +9,7 @@
 
 #include "mod_etag/body.h"
 #include "mod_etag/file_digest.h"
+#include "mod_etag/modified.h"
 #include "mod_etag/node.h"
 #include "mod_etag/tag.h"
 
@@ -21,6 +22,7 @@ struct probe {
     bool begun, hashing;
     bool endless; /* a stream: it never has a tag, and was stopped */
     bool complete, broken;
+    bool dated; /* the table may be believed, and the date of a file is wanted */
 };
 
 static ap_filter_rec_t *probe_handle, *no_content_handle, *sink_handle;
@@ -62,9 +64,11 @@ static void by_digest(struct probe *p, request_rec *sub, apr_bucket_brigade *bb)
     int64_t mtime;
 
     if (body_whole_file(bb, &fd, &size) &&
-        file_digest_get(&p->seen, sub, fd, size, content, &mtime) == FILE_DIGEST_KNOWN)
+        file_digest_get(&p->seen, sub, fd, size, content, &mtime) == FILE_DIGEST_KNOWN) {
         tag_from_bytes(p, sub, content);
-    else if (request_streams(sub) && !p->seen.file)
+        if (p->dated && p->seen.file)
+            modified_of_file(&p->seen, sub, content, mtime);
+    } else if (request_streams(sub) && !p->seen.file)
         p->endless = true;
     else
         begin_hashing(p, sub);
@@ -316,19 +320,19 @@ static enum probe_result result_of(const struct probe *p, int status)
     }
 }
 
-enum probe_result probe_current(struct etag_request *ctx, request_rec *r)
+/* The GET that was looked up; it is over then. */
+static enum probe_result ask(struct etag_request *ctx, request_rec *r, request_rec *sub)
 {
+    struct probe *p = apr_pcalloc(sub->pool, sizeof *p);
     enum probe_result result;
+    int status = sub->status;
 
-    ctx->tag.known = false;
-    if (r->proxyreq == PROXYREQ_PROXY)
-        return PROBE_DENIED; /* a subrequest would be of our own pages */
+    if (!ctx->hold && modified_asked(&ctx->saved))
+        ctx->hold = node_hold(r->pool, &ctx->budget_ns);
+    p->dated = ctx->hold && modified_asked(&ctx->saved);
     if (!ctx->hold)
         ctx->hold = node_hold_files(r->pool);
-    request_rec *sub = look_up(r);
-    struct probe *p = apr_pcalloc(sub->pool, sizeof *p);
     p->seen = *ctx;
-    int status = sub->status;
     if (status == HTTP_OK && !may_get(r, sub))
         status = HTTP_FORBIDDEN;
     if (status == HTTP_OK) {
@@ -337,7 +341,32 @@ enum probe_result probe_current(struct etag_request *ctx, request_rec *r)
     }
     result = result_of(p, status);
     ctx->tag = p->seen.tag;
+    ctx->modified = p->seen.modified;
     ctx->tag.opaque = ctx->tag.known ? apr_pstrdup(r->pool, ctx->tag.opaque) : NULL;
     ap_destroy_sub_req(sub);
     return result;
+}
+
+enum probe_result probe_current(struct etag_request *ctx, request_rec *r)
+{
+    ctx->tag.known = false;
+    if (r->proxyreq == PROXYREQ_PROXY)
+        return PROBE_DENIED; /* a subrequest would be of our own pages */
+    return ask(ctx, r, look_up(r));
+}
+
+bool probe_file(struct etag_request *ctx, request_rec *r)
+{
+    request_rec *sub = look_up(r);
+
+    ctx->tag.known = false;
+    if (sub->status != HTTP_OK || !request_is_file(sub) || etag_dir_of(sub)->engine != ETAG_ENGINE_ON ||
+        etag_dir_of(sub)->last_modified != ETAG_LAST_MODIFIED_AGREE) {
+        ap_destroy_sub_req(sub);
+        return false;
+    }
+    /* Whatever becomes of the GET: a date that cannot be told now leaves doubt. */
+    if (ask(ctx, r, sub) != PROBE_PRESENT || ctx->modified.is != PRECONDITION_NAMED)
+        ctx->modified = (struct precondition_date){.is = PRECONDITION_WITHHELD};
+    return true;
 }

@@ -13,7 +13,8 @@
 #include "mod_etag/mod_etag.h"
 
 enum probe_result {
-    PROBE_PRESENT, /* ctx->tag is the tag that the GET would carry; not known: it would carry none of ours */
+    PROBE_PRESENT, /* ctx->tag is the tag that the GET would carry; not known: it would carry none of ours.
+                      ctx->modified is the date of a file that the conditions may be about */
     PROBE_ABSENT, /* 404 or 410: there is no current representation */
     PROBE_DENIED, /* the GET has another answer than a representation: redirected, not allowed */
     PROBE_FAILED /* it may have one another time: 5xx, too many requests, cut short */
@@ -21,6 +22,10 @@ enum probe_result {
 
 /* ctx->tag means something only with PROBE_PRESENT; its text lives in r->pool. */
 enum probe_result probe_current(struct etag_request *ctx, request_rec *r);
+
+/* Where that GET would be core's, of a file, and its date is asked for (ETagLastModified Agree): sets ctx->tag and
+ * ctx->modified and returns true. False: it is somebody else's to judge, and nothing ran. */
+bool probe_file(struct etag_request *ctx, request_rec *r);
 
 void probe_register(void);
 

@@ -200,6 +200,17 @@ static struct precondition_representation written(const struct etag_request *ctx
     return rep;
 }
 
+bool tag_dates_write(const struct etag_request *ctx, request_rec *r)
+{
+    struct precondition_representation rep = {.exists = true, .modified = ctx->modified};
+    struct precondition_request req;
+
+    request_precondition(r, &ctx->saved, &req);
+    req = (struct precondition_request){
+        .method = PRECONDITION_UNSAFE, .if_unmodified_since = req.if_unmodified_since, .now = req.now};
+    return precondition_evaluate(&req, &rep).result == PRECONDITION_PROCEED;
+}
+
 bool tag_permits_write(struct etag_request *ctx, request_rec *r, bool exists)
 {
     enum precondition_result proceed = PRECONDITION_PROCEED, failed = PRECONDITION_FAILED;

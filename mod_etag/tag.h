@@ -31,6 +31,9 @@ const char *tag_text(const struct etag_request *ctx, request_rec *r);
  * modified: PRECONDITION_UNDATED also where dates are not ours to judge. */
 enum precondition_result tag_evaluate(struct etag_request *ctx, request_rec *r, struct precondition_date modified);
 
+/* Whether If-Unmodified-Since of an unsafe method holds against ctx->modified. */
+bool tag_dates_write(const struct etag_request *ctx, request_rec *r);
+
 /* Whether If-Match and If-None-Match of an unsafe method hold against ctx->tag (exists false: against no
  * current representation), under any of the secrets. */
 bool tag_permits_write(struct etag_request *ctx, request_rec *r, bool exists);

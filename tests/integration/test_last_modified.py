@@ -484,3 +484,59 @@ def test_autoindex_keeps_its_own(new_httpd, etagd):
     put(site, OLD, MTIMES[0])
     site.start()
     assert site.get("/").header("Last-Modified")
+
+
+# --- writes ---
+
+@pytest.fixture
+def dav(new_node):
+    site = new_node("DavLockDB lock\n<Directory />\nDav On\n</Directory>\n", modules=["dav", "dav_fs"])
+    site.docs.chmod(0o777)
+    (site.docs / "p.html").chmod(0o666)
+    return site
+
+
+def write(site, when, method="PUT", body=NEW, **more):
+    when = when if isinstance(when, str) else http_date(when)
+    return site.request(method, "/p.html", {"If-Unmodified-Since": when, **more}, body if method == "PUT" else b"").status
+
+
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
+def test_a_write_holds_for_the_very_date(dav, method):
+    named = dated(dav)
+    for other in (seconds(named) - 1, seconds(named) + 1, MTIMES[0], time.time(), time.time() + DAY):
+        assert write(dav, other, method) == 412 and (dav.docs / "p.html").read_bytes() == OLD, other
+    assert write(dav, named, method) == 204
+    assert method == "DELETE" or dav.get("/p.html").body == NEW
+
+
+def test_an_older_date_permits_no_second_write(dav, date):
+    named = dated(dav)
+    date.age()
+    assert write(dav, named) == 204
+    for _ in range(2):
+        assert write(dav, named, body=b"lost update") in (412, 503)
+    later = dated(dav)
+    assert write(dav, named, body=b"lost update") == 412
+    assert dav.get("/p.html").body == NEW
+    assert write(dav, later, body=OLD) == 204
+
+
+def test_a_write_by_date_that_cannot_be_judged(dav):
+    tag, named = dav.get("/p.html").etag, dated(dav)
+    dav.stop()
+    dav.etagd = dav.folder / "nobody.sock"
+    dav.expect_log("etagd|nobody.sock")
+    dav.start()
+    answer = dav.request("PUT", "/p.html", {"If-Unmodified-Since": named}, NEW)
+    assert answer.status == 503 and answer.header("Retry-After") and dav.get("/p.html").body == OLD
+    # Without a key no date was ever told: whatever it is of, it is of nothing here.
+    assert dav.request("PUT", "/p.html", {"If-Unmodified-Since": named}, NEW, host=STRANGER).status == 412
+    # If-Match goes before it.
+    assert dav.request("PUT", "/p.html", {"If-Unmodified-Since": named, "If-Match": tag}, NEW).status == 204
+
+
+@pytest.mark.parametrize("value", ["yesterday", "0"])
+def test_an_invalid_date_forbids_no_write(dav, value):
+    dated(dav)
+    assert write(dav, value) == 204
