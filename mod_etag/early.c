@@ -299,7 +299,7 @@ int etag_early_generated(request_rec *r)
     if (ours_to_judge(ctx))
         hide(ctx, r);
     else if (ctx->dir->engine == ETAG_ENGINE_ON)
-        seal_open_conditionals(r);
+        ctx->opened = seal_open_conditionals(r);
     /* Core would evaluate what a script leaves open, before our tag is known and by rules of its own (a list
      * like a header's, a date like any text): ETAG_IN does it. */
     if (ctx->dir->engine == ETAG_ENGINE_ON && !r->no_local_copy)
@@ -372,8 +372,8 @@ int etag_early_write(request_rec *r)
     if (!ctx || !request_is_unsafe(r) || r->status != HTTP_OK || redirects(r) || opted_out(r) ||
         ctx->dir->engine != ETAG_ENGINE_ON)
         return DECLINED;
-    seal_open_conditionals(r);
     request_read_conditionals(r, &ctx->saved);
+    ctx->opened = seal_open_conditionals(r);
     /* False whatever the current tag is, and not every application would notice. */
     if (names_nothing(ctx->saved.if_match) || names_nothing(ctx->saved.if_none_match))
         return refuse(r, HTTP_PRECONDITION_FAILED, "write");

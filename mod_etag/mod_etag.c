@@ -63,17 +63,17 @@ void etag_verdict(request_rec *r, const char *status, const char *why)
     apr_table_setn(r->subprocess_env, "etag-why", why);
 }
 
-/* An internal redirect shares headers_in with the request it came from: what was hidden for that one's
- * handler is the client's word and must be there for this one. */
+/* An internal redirect shares headers_in with the request it came from: what was hidden or replaced for that
+ * one's handler is the client's word and must be there for this one. */
 static void restore_for_redirect(request_rec *r)
 {
     for (request_rec *p = r->prev; p; p = p->prev) {
         struct etag_request *ctx = context_of(p);
-        if (ctx && ctx->hidden) {
+        if (ctx && (ctx->hidden || ctx->opened)) {
             cache_forget_foreign(p, &ctx->saved);
             request_restore_conditionals(p, &ctx->saved);
             request_restore_range(p, &ctx->saved);
-            ctx->hidden = false;
+            ctx->hidden = ctx->opened = false;
         }
     }
 }

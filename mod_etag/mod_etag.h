@@ -64,6 +64,7 @@ struct etag_request {
     bool content;                  /* the request has content: its response is never learned */
     bool file;                     /* core's default handler will serve a regular file */
     bool hidden;                   /* conditionals are taken out of headers_in */
+    bool opened;                   /* sealed tags in them are replaced (seal.h) */
     bool judges;                   /* they were: the handler has judged none of them */
     bool core_waits;               /* r->no_local_copy was set, so that core does not judge them before ETAG_IN */
     struct etag_conditionals saved; /* as the client sent them */

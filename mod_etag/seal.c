@@ -20,7 +20,7 @@ static const char *tag_of(request_rec *r, const struct entity_tag *tag)
 }
 
 /* A list without any sealed tag is the client's own text, and stays it. */
-static void unseal_field(request_rec *r, const char *name, bool only_admitted)
+static bool unseal_field(request_rec *r, const char *name, bool only_admitted)
 {
     const char *field = apr_table_getm(r->pool, r->headers_in, name);
     apr_array_header_t *members = apr_array_make(r->pool, 4, sizeof(const char *));
@@ -30,7 +30,7 @@ static void unseal_field(request_rec *r, const char *name, bool only_admitted)
     bool sealed = false;
 
     if (!field)
-        return;
+        return false;
     entity_tag_list_start(&list, span_str(field));
     while (entity_tag_list_next(&list, &tag)) {
         if (coding_unseal(&tag, &base, &coding)) {
@@ -41,17 +41,19 @@ static void unseal_field(request_rec *r, const char *name, bool only_admitted)
         APR_ARRAY_PUSH(members, const char *) = tag_of(r, &base);
     }
     if (!sealed)
-        return;
+        return false;
     if (members->nelts)
         apr_table_setn(r->headers_in, name, apr_array_pstrcat(r->pool, members, ','));
     else
         apr_table_unset(r->headers_in, name);
+    return true;
 }
 
-void seal_open_conditionals(request_rec *r)
+bool seal_open_conditionals(request_rec *r)
 {
-    unseal_field(r, "If-Match", false);
-    unseal_field(r, "If-None-Match", r->method_number == M_GET);
+    bool match = unseal_field(r, "If-Match", false);
+
+    return unseal_field(r, "If-None-Match", r->method_number == M_GET) || match;
 }
 
 void seal_answer(struct etag_request *ctx, request_rec *r)

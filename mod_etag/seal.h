@@ -6,14 +6,16 @@
 #ifndef MOD_ETAG_SEAL_H
 #define MOD_ETAG_SEAL_H
 
+#include <stdbool.h>
+
 #include <httpd.h>
 
 struct etag_request;
 
 /* Before a handler that judges conditionals by itself: in If-Match and If-None-Match of r->headers_in each sealed
  * tag is replaced by its base; of a GET's If-None-Match those are left out whose coding Accept-Encoding does
- * not admit. ctx->saved keeps what the client sent. */
-void seal_open_conditionals(request_rec *r);
+ * not admit. True when there were any: ctx->saved keeps what the client sent. */
+bool seal_open_conditionals(request_rec *r);
 
 /* A 304 of the application's own, from ETAG_FIN: when what the client has is one of its codings, ctx->matched is
  * set, and the 304 repeats that tag. */

@@ -313,3 +313,15 @@ def test_precompressed_file(node):
     wait_for(lambda: not_modified(site.get("/q.html.gz", {"If-None-Match": first.etag}), first.etag), "304")
     part = site.get("/q.html.gz", {"Range": "bytes=0-9", "If-Range": first.etag})
     assert (part.status, part.etag, part.body) == (206, first.etag, packed[:10]), part
+
+
+def test_a_sealed_tag_through_an_internal_redirect(node):
+    """What the application is shown in its place is shown to the redirect's target too; the 304 says what the client has."""
+    site = node("SetOutputFilter DEFLATE\nLoadModule actions_module /usr/lib/apache2/modules/mod_actions.so\n"
+                "Action made /made.cgi\n<Files *.made>\nSetHandler made\n</Files>\n")
+    site.add("made.cgi", site.docs.joinpath("p.cgi").read_text().replace("$QUERY_STRING", "v1")).chmod(0o755)
+    site.add("x.made", "")
+    sealed = site.get("/x.made", {"Accept-Encoding": "gzip"}).etag
+    assert sealed.startswith('"v1~') and sealed.endswith('-gzip"')
+    not_modified(site.get("/x.made", {"Accept-Encoding": "gzip", "If-None-Match": sealed}), sealed)
+    assert site.get("/x.made", {"If-None-Match": sealed}).status == 200
