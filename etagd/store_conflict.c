@@ -21,11 +21,12 @@
 
 #define WARN_MS 10000u /* between lines about conflicts; INFO counts them */
 
+/* Whatever the lease says: records and answers from before it lapsed come in before there is one again. */
 static enum table_result look(const struct store *s, struct span key, struct table_copy *out)
 {
     const struct table *t = writer_table(s->writer);
 
-    return table_lookup(t, table_identify(t, key), out);
+    return table_lookup_unleased(t, table_identify(t, key), out);
 }
 
 static bool same_tag(const struct entry *a, const struct entry *b)

@@ -229,7 +229,7 @@ static enum entry_kind kind_of(const struct name_call *call)
 static enum table_result look(const struct name_call *call, struct table_copy *copy)
 {
     const struct table *t = writer_table(call->store->writer);
-    enum table_result result = table_lookup(t, table_identify(t, call->key), copy);
+    enum table_result result = table_lookup_unleased(t, table_identify(t, call->key), copy);
 
     if (result == TABLE_MISS || result == TABLE_VOID || copy->entry.kind == kind_of(call))
         return result;

@@ -364,8 +364,6 @@ enum refusal store_doubt(const struct store *s, struct span key, const struct en
 {
     const struct coherence *c = shared_coherence(s->shared);
 
-    if (!store_has_lease(s))
-        return REFUSED_LEASE;
     if (!span_eq(text->epoch, span_str(coherence_epoch(c))))
         return REFUSED_EPOCH;
     if (log_id_cmp(text->as_of, coherence_floor(c)) < 0)
@@ -409,7 +407,7 @@ bool store_take_entry(void *arg, struct span key, const struct entry_text *text,
         !is_clean_capsule(capsule) ||
         !store_scopes(s, &scopes, key, text->entry.flags, text->tags, text->ntags, text->groups, text->ngroups))
         return store_refuse(s, REFUSED_FORM);
-    doubt = store_doubt(s, key, text, &scopes);
+    doubt = store_has_lease(s) ? store_doubt(s, key, text, &scopes) : REFUSED_LEASE;
     if (doubt != REFUSALS)
         return store_refuse(s, doubt);
     if (!is_variant)

@@ -124,7 +124,8 @@ bool store_take_entry(void *arg, struct span key, const struct entry_text *text,
 
 const char *store_epoch(const struct store *s);
 
-/* Why an entry that another node stored under this key cannot be believed now; REFUSALS: it can. */
+/* Why an entry that another node stored under this key is void, as far as the log was applied here; REFUSALS: it is
+ * not. Whether that is far enough to believe it, the lease says. */
 enum refusal store_doubt(const struct store *s, struct span key, const struct entry_text *text,
                          const struct scope_list *scopes);
 

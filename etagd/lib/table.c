@@ -292,8 +292,8 @@ static void touch(const struct table *t, size_t position)
         __atomic_store_n(at, (uint8_t)(old | bit), __ATOMIC_RELAXED);
 }
 
-/* Is the record, known to be genuine, to be believed now? */
-static enum table_result judge(const struct table *t, uint64_t lease_word, struct table_copy *out,
+/* Is the record, known to be genuine, to be believed now? lease_word NULL: no lease is asked for. */
+static enum table_result judge(const struct table *t, const uint64_t *lease_word, struct table_copy *out,
                                const struct table_record *r)
 {
     const bool trusted = !(r->flags & TABLE_SELF);
@@ -315,7 +315,7 @@ static enum table_result judge(const struct table *t, uint64_t lease_word, struc
     }
     if (trusted || r->expiry != TABLE_NO_EXPIRY) {
         const uint64_t now = clock_after_loads();
-        if (trusted && !leased(t, lease_word, now))
+        if (trusted && lease_word && !leased(t, *lease_word, now))
             return TABLE_VOID;
         if (r->expiry != TABLE_NO_EXPIRY && now >= t->birth_ms + (uint64_t)r->expiry * 1000)
             return TABLE_EXPIRED;
@@ -323,9 +323,9 @@ static enum table_result judge(const struct table *t, uint64_t lease_word, struc
     return out->entry.flags & ENTRY_CONFLICT ? TABLE_CONFLICT : TABLE_HIT;
 }
 
-enum table_result table_lookup(const struct table *t, struct table_id id, struct table_copy *out)
+static enum table_result lookup(const struct table *t, const uint64_t *lease_word, struct table_id id,
+                                struct table_copy *out)
 {
-    const uint64_t lease_word = atomic_load_explicit(&t->header->lease_ms, memory_order_acquire);
     const uint32_t bucket[2] = {table_bucket(id.h0, 0, t->nbuckets), table_bucket(id.h0, 1, t->nbuckets)};
     struct table_record r;
     size_t position = 0;
@@ -338,12 +338,24 @@ enum table_result table_lookup(const struct table *t, struct table_id id, struct
         return TABLE_VOID;
     /* A retired table reads as empty: say that it is void, or nobody would attach again. */
     if (found != FOUND)
-        return live(t) && leased(t, lease_word, clock_after_loads()) ? TABLE_MISS : TABLE_VOID;
+        return live(t) && (!lease_word || leased(t, *lease_word, clock_after_loads())) ? TABLE_MISS : TABLE_VOID;
 
     const enum table_result verdict = judge(t, lease_word, out, &r);
     if ((verdict == TABLE_HIT || verdict == TABLE_CONFLICT) && t->touch)
         touch(t, position);
     return verdict;
+}
+
+enum table_result table_lookup(const struct table *t, struct table_id id, struct table_copy *out)
+{
+    const uint64_t lease_word = atomic_load_explicit(&t->header->lease_ms, memory_order_acquire);
+
+    return lookup(t, &lease_word, id, out);
+}
+
+enum table_result table_lookup_unleased(const struct table *t, struct table_id id, struct table_copy *out)
+{
+    return lookup(t, NULL, id, out);
 }
 
 void table_prefetch(const struct table *t, struct table_id id)

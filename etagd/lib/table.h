@@ -158,6 +158,10 @@ void table_prefetch_record(const struct table *t, struct table_id id);
  * was decoded with entry_decode. */
 enum table_result table_lookup(const struct table *t, struct table_id id, struct table_copy *out);
 
+/* For etagd itself, which must know what will be believed once there is a lease again: as table_lookup, but the want
+ * of one is no TABLE_VOID. Nothing may be answered with what it finds. */
+enum table_result table_lookup_unleased(const struct table *t, struct table_id id, struct table_copy *out);
+
 /* Whether the record of a hit belongs to this scope (scope.h): an invalidation of it would void the record. */
 bool table_has_scope(const struct table *t, const struct table_copy *hit, struct span scope);
 

@@ -187,6 +187,61 @@ def test_a_response_with_more_labels_than_can_be_shared(nodes, redis):
     assert newest(redis)[1][:4] == ["url", PAGE, "why", "conflict"]
 
 
+# ---- what is learned of a conflict while there is no lease ----
+
+@pytest.fixture
+def hasty(redis, new_etagd):
+    """Two nodes whose leases are short."""
+    return [Node(new_etagd(redis=redis, node=name, config="Lease 500ms\n").start()).wait_lease()
+            for name in ("one", "two")]
+
+
+def publish_while_redis_is_slow(node, redis, label):
+    """Its answer comes when the lease has lapsed."""
+    redis.pause()
+    try:
+        assert node.put(PAGE, label) == "OK"
+        node.wait_info("last_error", lambda text: "lease connection: no reply in time" in text)
+    finally:
+        redis.resume()
+    node.wait_lease()
+
+
+def test_a_node_that_had_no_lease_hears_of_it(hasty):
+    """The record is applied before there is a lease again, when readers are told nothing yet."""
+    learn(hasty, '"a"')
+    hasty[0].pause()
+    over = time.monotonic() + 0.6  # no answer that is on its way gives a lease then
+    try:
+        assert hasty[1].put(PAGE, '"b"') == "OK"
+        hasty[1].wait_info("last_record", lambda text: "x-conflict" in text)
+        wait_for(lambda: time.monotonic() > over, "the lease to lapse")
+    finally:
+        hasty[0].resume()
+    hasty[0].wait_info("last_record", lambda text: "x-conflict" in text)
+    hasty[0].wait_lease()
+    assert is_conflict(hasty[0])
+
+
+def test_it_is_seen_by_a_node_that_lost_its_lease(hasty, redis):
+    """The answer to what it published tells it of another tag."""
+    assert hasty[0].put(PAGE, '"a"') == "OK"
+    wait_for(lambda: redis.call("GET", STORED), "the entry in Redis")
+    publish_while_redis_is_slow(hasty[1], redis, '"b"')
+    for node in hasty:
+        wait_for(lambda n=node: is_conflict(n), "the conflict on both nodes")
+
+
+def test_a_mark_is_left_by_a_node_that_lost_its_lease(hasty, redis, new_etagd):
+    learn(hasty, '"a"')
+    assert hasty[1].put(PAGE, '"b"') == "OK"
+    wait_for(lambda: is_conflict(hasty[0]), "the other node to hear of it")
+    late = Node(new_etagd(redis=redis, node="three", config="Lease 500ms\n").start()).wait_lease()
+    publish_while_redis_is_slow(late, redis, '"a"')
+    wait_for(lambda: late.look(PAGE) == "CONFLICT", "the mark to be found")
+    assert is_conflict(Node(new_etagd(redis=redis, node="four").start()).wait_lease())
+
+
 def test_people_see_it(nodes):
     learn(nodes, '"a"')
     assert nodes[1].put(PAGE, '"b"') == "OK"

@@ -71,6 +71,13 @@ static void window_knows_what_still_stands(void **state)
 
 /* ---- belief ---- */
 
+static enum table_result unleased(const struct table *t, const char *key)
+{
+    struct table_copy copy;
+
+    return table_lookup_unleased(t, table_identify(t, span_str(key)), &copy);
+}
+
 static void without_a_lease_nothing_is_believed(void **state)
 {
     struct writer *w = *state;
@@ -84,8 +91,12 @@ static void without_a_lease_nothing_is_believed(void **state)
     assert_int_equal(result_of(t, "unknown"), TABLE_VOID);
     writer_lease(w, table_now_ms()); /* over in this very millisecond */
     assert_int_equal(result_of(t, "a"), TABLE_VOID);
+    assert_int_equal(unleased(t, "a"), TABLE_HIT); /* what will be believed when there is one again */
+    assert_int_equal(unleased(t, "unknown"), TABLE_MISS);
     writer_lease(w, table_now_ms() + LONG_LEASE);
     assert_number(t, span_str("a"), 1);
+    writer_invalidate(w, NULL, 0);
+    assert_int_equal(unleased(t, "a"), TABLE_STALE);
 }
 
 /* Nobody gives such a lease: whoever finds one has another clock than the daemon. */
