@@ -210,6 +210,7 @@ struct follower *follower_new(struct event_base *base, const struct conf *conf, 
     f->base = base;
     f->url = *url;
     f->sentinels = sentinels;
+    f->majority = (struct sentinel_wait){.majority = follower_majority, .arg = f};
     snprintf(f->epoch_key, sizeof f->epoch_key, "{%s}:epoch", conf->key_prefix);
     snprintf(f->log_key, sizeof f->log_key, "{%s}:log", conf->key_prefix);
     snprintf(f->nodes_key, sizeof f->nodes_key, "{%s}:nodes", conf->key_prefix);

@@ -181,7 +181,7 @@ static void send_renewal(struct follower *f, unsigned replicas)
     f->waiting = redis_send(f->lease, 3, wait, on_confirmed, f); /* else confirmed stays 0 */
 }
 
-static void on_majority(void *arg, unsigned replicas)
+void follower_majority(void *arg, unsigned replicas)
 {
     struct follower *f = arg;
 
@@ -220,7 +220,7 @@ void follower_renew(struct follower *f)
     f->renew_t0 = clock_boot_ms(); /* before anything is sent: a late answer shortens the lease */
     f->asking = f->sentinels != NULL;
     if (f->sentinels)
-        sentinels_ask(f->sentinels, on_majority, f);
+        sentinels_ask(f->sentinels, &f->majority);
     else
         send_renewal(f, f->conf->wait_replicas);
 }

@@ -20,6 +20,7 @@ struct follower {
     struct event *renew_timer;
     struct sentinels *sentinels; /* NULL: none */
     bool asking; /* whether a majority of them agrees */
+    struct sentinel_wait majority;
     bool renewing, renew_again;
     uint64_t renew_t0;
     unsigned wanted, confirmed; /* replicas, for the renewal on its way */
@@ -49,9 +50,10 @@ void follower_fault(struct follower *f, const char *what, const struct redis_rep
 /* One line when the lease was given or has ended. */
 void follower_report(struct follower *f);
 
-/* Callbacks of the lease's connection and timer. */
+/* Callbacks of the lease's connection, of the Sentinels and of the timer. */
 void follower_lease_up(void *arg);
 void follower_lease_down(void *arg, const char *why);
+void follower_majority(void *arg, unsigned replicas);
 void follower_lease_timer(int fd, short what, void *arg);
 
 /* Another epoch: the tail starts again. */

@@ -36,11 +36,8 @@ struct sentinels {
     uint64_t epoch; /* its configuration epoch */
 
     uint64_t round, asked_ms; /* the newest */
-    uint64_t majority_ms; /* when the newest majority was asked; 0: never */
-    unsigned replicas;
-    uint64_t wanted; /* round from which on answers count for majority; 0: nobody waits */
-    void (*majority)(void *arg, unsigned replicas);
-    void *arg;
+    unsigned replicas; /* of the last majority */
+    struct sentinel_wait *waiting;
 
     char error[320];
     unsigned n;
@@ -99,13 +96,13 @@ static unsigned count_agreeing(const struct sentinels *s, uint64_t round)
 
 static bool has_majority(const struct sentinels *s, uint64_t round, unsigned *replicas)
 {
-    struct sentinel_replicas promotable = {.n = 0};
+    struct sentinel_replicas all = {.n = 0};
 
     for (unsigned i = 0; i < s->n; i++)
         if (agrees(&s->one[i], round))
-            sentinel_add_replicas(&promotable, &s->one[i].answer.promotable);
-    *replicas = (unsigned)promotable.n;
-    return count_agreeing(s, round) > count_known(s) / 2 && !promotable.full;
+            sentinel_add_replicas(&all, &s->one[i].answer.replicas);
+    *replicas = (unsigned)all.n;
+    return count_agreeing(s, round) > count_known(s) / 2 && !all.full;
 }
 
 static void ask_all(struct sentinels *s);
@@ -152,20 +149,32 @@ static void look_for_master(struct sentinels *s, const struct sentinel *said)
         follow(s, &said->answer);
 }
 
+static struct sentinel_wait *take_waiting(struct sentinels *s, uint64_t round)
+{
+    struct sentinel_wait **at = &s->waiting, *w;
+
+    while (*at && (*at)->round > round)
+        at = &(*at)->next;
+    w = *at;
+    if (w) {
+        *at = w->next;
+        w->round = 0;
+    }
+    return w;
+}
+
 static void consider(struct sentinels *s)
 {
-    void (*majority)(void *, unsigned) = s->majority;
+    uint64_t round = s->round; /* who is called may ask again, which is a later one */
+    struct sentinel_wait *w;
     unsigned replicas;
 
-    if (!has_majority(s, s->round, &replicas))
+    if (!has_majority(s, round, &replicas))
         return;
     s->replicas = replicas;
-    s->majority_ms = s->asked_ms;
     s->error[0] = '\0';
-    if (s->wanted == 0 || s->wanted > s->round)
-        return;
-    s->wanted = 0;
-    majority(s->arg, replicas);
+    while ((w = take_waiting(s, round)))
+        w->majority(w->arg, replicas);
 }
 
 /* ---- one Sentinel ---- */
@@ -324,7 +333,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
     (void)what;
     since = clock_boot_ms() - s->asked_ms;
     /* Who waits for a majority asks again by himself; a slow round is given time. */
-    if (since >= (s->wanted ? s->conf->lease_ms / 2 : period / 2))
+    if (since >= (s->waiting ? s->conf->lease_ms / 2 : period / 2))
         ask_all(s);
 }
 
@@ -386,7 +395,7 @@ void sentinels_free(struct sentinels *s)
 {
     if (!s)
         return;
-    s->wanted = 0;
+    s->waiting = NULL;
     for (unsigned i = 0; i < s->n; i++) {
         redis_free(s->one[i].ask);
         redis_free(s->one[i].listen);
@@ -396,18 +405,14 @@ void sentinels_free(struct sentinels *s)
     free(s);
 }
 
-void sentinels_ask(struct sentinels *s, void (*majority)(void *arg, unsigned replicas), void *arg)
+void sentinels_ask(struct sentinels *s, struct sentinel_wait *wait)
 {
-    s->majority = majority;
-    s->arg = arg;
     ask_all(s);
-    s->wanted = s->round;
-}
-
-bool sentinels_majority(const struct sentinels *s, uint64_t within_ms, unsigned *replicas)
-{
-    *replicas = s->replicas;
-    return s->majority_ms && clock_boot_ms() - s->majority_ms <= within_ms;
+    if (wait->round == 0) {
+        wait->next = s->waiting;
+        s->waiting = wait;
+    }
+    wait->round = s->round;
 }
 
 void sentinels_stats(const struct sentinels *s, struct sentinel_stats *out)

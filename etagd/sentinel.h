@@ -5,12 +5,15 @@
  * The master followed is the one of the greatest configuration epoch that any Sentinel names, or the one that more
  * than half of them name. All are asked five times per lease, and at once when one of them announces +switch-master.
  *
- * For a lease a *majority* is needed: more than half of all Sentinels there are (of the URL, or as many as they know
- * of themselves), each of which, asked after the renewal began, names the master followed, finds nothing wrong with
- * it, and has not given its vote to a failover lately. A failover needs the votes of more than half, so one of
- * those asked would have to vote after it answered: whoever is promoted is promoted after the renewal began. The
- * replicas that any of that majority could promote must confirm the renewal (WAIT), which shows that none of them
- * has been promoted, by hand or by vote, before it.
+ * What must be certain needs a *majority*: more than half of all Sentinels there are (of the URL, or as many as they
+ * know of themselves), each of which, asked from now on, names the master followed, finds nothing wrong with it, and
+ * has not given its vote to a failover lately. A failover needs the votes of more than half, so one of those asked
+ * would have to vote after it answered: whoever is promoted is promoted from now on.
+ *
+ * As many replicas as that majority shows, any of them counting for all, must then confirm (WAIT) what was written
+ * before: against promotions without votes (SENTINEL FAILOVER, REPLICAOF NO ONE). WAIT counts replicas without
+ * naming them, so also those of priority 0 are waited for; replicas that are hidden from Sentinels
+ * (replica-announced no) can take the place of others there.
  *
  * Event-loop thread only.
  */
@@ -42,12 +45,17 @@ struct sentinels *sentinels_new(struct event_base *base, const struct conf *conf
                                 const struct sentinel_events *events);
 void sentinels_free(struct sentinels *s);
 
-/* Asks all. majority is called once a majority has answered what is asked from now on, not from within this call,
- * or never; asking again replaces it. replicas: how many must confirm. */
-void sentinels_ask(struct sentinels *s, void (*majority)(void *arg, unsigned replicas), void *arg);
+/* Who waits for a majority; begins as zeros but for the last two, belongs to the caller and outlives sentinels. */
+struct sentinel_wait {
+    struct sentinel_wait *next;
+    uint64_t round; /* 0: not waiting */
+    void (*majority)(void *arg, unsigned replicas); /* replicas: how many must confirm */
+    void *arg;
+};
 
-/* The last majority's replicas, as of a majority asked within_ms ago or later; false: there was none. */
-bool sentinels_majority(const struct sentinels *s, uint64_t within_ms, unsigned *replicas);
+/* Asks all. majority is called once a majority has answered what is asked from now on, not from within this call,
+ * or never; asking again replaces what is waited for. */
+void sentinels_ask(struct sentinels *s, struct sentinel_wait *wait);
 
 void sentinels_stats(const struct sentinels *s, struct sentinel_stats *out);
 

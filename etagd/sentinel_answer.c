@@ -66,8 +66,8 @@ static bool has_flag(struct span flags, struct span flag)
     return false;
 }
 
-/* As sentinelSelectSlave() of Redis begins; it excludes more, which only makes us wait for one too many. */
-static bool is_promotable(const struct redis_reply *replica)
+/* None that a failover passes over for these reasons (sentinelSelectSlave() of Redis); it passes over more. */
+static bool may_confirm(const struct redis_reply *replica)
 {
     static const struct span never[] = {{"s_down", 6}, {"o_down", 6}, {"disconnected", 12}};
     struct span flags = value_of(replica, "flags");
@@ -75,7 +75,7 @@ static bool is_promotable(const struct redis_reply *replica)
     for (size_t i = 0; i < sizeof never / sizeof never[0]; i++)
         if (has_flag(flags, never[i]))
             return false;
-    return !span_eq(value_of(replica, "slave-priority"), SPAN_LITERAL("0"));
+    return true;
 }
 
 bool sentinel_same_address(const struct redis_address *a, const struct redis_address *b)
@@ -105,15 +105,15 @@ bool sentinel_read_replicas(const struct redis_reply *reply, struct sentinel_ans
 {
     struct redis_address at;
 
-    out->promotable.n = 0;
-    out->promotable.full = false;
+    out->replicas.n = 0;
+    out->replicas.full = false;
     if (redis_kind(reply) != REDIS_LIST)
         return false;
     for (size_t i = 0; i < redis_count(reply); i++) {
         if (!read_address(redis_at(reply, i), &at))
             return false;
-        if (is_promotable(redis_at(reply, i)))
-            add(&out->promotable, &at);
+        if (may_confirm(redis_at(reply, i)))
+            add(&out->replicas, &at);
     }
     return true;
 }

@@ -20,7 +20,7 @@ struct sentinel_answer {
     uint64_t vote_epoch; /* of the newest failover that this Sentinel voted for */
     uint64_t failover_ms; /* the longest that a failover takes */
     unsigned others; /* Sentinels known besides this one */
-    struct sentinel_replicas promotable;
+    struct sentinel_replicas replicas; /* neither down nor disconnected */
 };
 
 /* SENTINEL MASTER; SENTINEL REPLICAS; SENTINEL IS-MASTER-DOWN-BY-ADDR. False: not understood, *out is void. */

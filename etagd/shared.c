@@ -357,6 +357,7 @@ static bool make_sentinels(struct shared *s, struct event_base *base, const stru
 {
     struct sentinel_events events = {.master = on_master, .arg = s};
 
+    s->majority = (struct sentinel_wait){.majority = shared_log_majority, .arg = s};
     if (url->nsentinels)
         s->sentinels = sentinels_new(base, s->conf, url, &events);
     return url->nsentinels == 0 || s->sentinels;

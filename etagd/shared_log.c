@@ -74,17 +74,6 @@ static void acknowledge(struct shared *s, size_t n)
     append_waiting(s);
 }
 
-/* How many replicas must have a record before a failover cannot lose it. False: nobody can say at present. */
-static bool replicas_wanted(struct shared *s)
-{
-    unsigned promotable = 0;
-
-    if (s->sentinels && !sentinels_majority(s->sentinels, s->conf->lease_ms, &promotable))
-        return false;
-    s->replicas = promotable > s->conf->wait_replicas ? promotable : s->conf->wait_replicas;
-    return true;
-}
-
 static void confirm(struct shared *s);
 
 static void on_confirmed(void *arg, const struct redis_reply *reply)
@@ -106,27 +95,48 @@ static void on_confirmed(void *arg, const struct redis_reply *reply)
 }
 
 /* WAIT is about everything that this connection has written. */
-static void confirm(struct shared *s)
+static void wait_for_replicas(struct shared *s, size_t n, unsigned replicas)
 {
     char count[16], patience[24];
 
-    if (s->nanswered == 0 || s->confirming)
-        return;
-    if (!replicas_wanted(s)) {
-        retry_later(s);
-        return;
-    }
+    s->replicas = replicas > s->conf->wait_replicas ? replicas : s->conf->wait_replicas;
     if (s->replicas == 0) {
-        acknowledge(s, s->nanswered);
+        acknowledge(s, n);
+        confirm(s);
         return;
     }
     snprintf(count, sizeof count, "%u", s->replicas);
     snprintf(patience, sizeof patience, "%" PRIu64, s->conf->lease_ms / 4);
     struct span wait[] = {SPAN_LITERAL("WAIT"), span_str(count), span_str(patience)};
     if (redis_send(s->data, 3, wait, on_confirmed, s))
-        s->confirming = s->nanswered;
+        s->confirming = n;
     else
         retry_later(s);
+}
+
+void shared_log_majority(void *arg, unsigned replicas)
+{
+    struct shared *s = arg;
+    size_t n = s->asked;
+
+    s->asked = 0;
+    if (n && !s->confirming)
+        wait_for_replicas(s, n, replicas);
+}
+
+/* The same proof as of a lease: no other master had been made when these were in the log, so whoever is made one
+ * later either has them or begins another epoch without them. */
+static void confirm(struct shared *s)
+{
+    if (s->nanswered == 0 || s->confirming || s->asked)
+        return;
+    if (!s->sentinels) {
+        wait_for_replicas(s, s->nanswered, 0);
+        return;
+    }
+    s->asked = s->nanswered;
+    sentinels_ask(s->sentinels, &s->majority);
+    retry_later(s);
 }
 
 static void on_append(void *arg, const struct redis_reply *reply)
@@ -304,7 +314,7 @@ void shared_log_up(struct shared *s)
 
 void shared_log_down(struct shared *s)
 {
-    s->appending = s->nanswered = s->confirming = 0;
+    s->appending = s->nanswered = s->asked = s->confirming = 0;
     s->append_failed = false;
     unsent_rewind(s->unsent);
 }
@@ -317,10 +327,11 @@ void shared_log_retry(struct shared *s)
     }
     if (s->append_failed) {
         s->append_failed = false;
-        s->nanswered = s->confirming = 0;
+        s->nanswered = 0;
         unsent_rewind(s->unsent);
     }
     append_waiting(s);
+    s->asked = 0; /* the Sentinels have not agreed for so long: they are asked again */
     confirm(s);
     if (s->hosts_again)
         read_hosts(s);

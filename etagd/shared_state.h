@@ -30,7 +30,9 @@ struct shared {
     struct unsent *unsent;
     size_t appending; /* records in flight */
     struct log_id answered[UNCONFIRMED_MAX]; /* ids of those that are in the log, but perhaps not on all replicas */
-    size_t nanswered, confirming; /* how many of them the WAIT in flight is about; 0: there is none */
+    size_t nanswered;
+    size_t asked, confirming; /* how many of them the Sentinels are asked for, the WAIT in flight is about; 0: none */
+    struct sentinel_wait majority;
     unsigned replicas; /* that must confirm them */
     bool append_failed; /* one of them was refused: all are sent again, in order */
     uint64_t restart; /* serial that must be in the log before the first lease, 0: none */
@@ -52,6 +54,9 @@ void shared_report(struct shared *s, const struct redis_reply *reply, const char
 void shared_log_up(struct shared *s);
 void shared_log_down(struct shared *s);
 void shared_log_retry(struct shared *s);
+
+/* A majority of the Sentinels has agreed since it was asked for. */
+void shared_log_majority(void *arg, unsigned replicas);
 
 /* What a former etagd may have kept back goes first. */
 void shared_log_recover(struct shared *s);
