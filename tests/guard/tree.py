@@ -22,7 +22,7 @@ class Tree:
             found = set(self.planted)
             for folder, names, files in os.walk(self.root):
                 names[:] = [n for n in names if n not in PASS_OVER]
-                found.update(str(Path(folder, f).relative_to(self.root)) for f in files)
+                found.update(str(Path(folder, f).relative_to(self.root)) for f in files if f not in PASS_OVER)
             self._paths = sorted(found - GENERATED)
         return [p for p in self._paths if any(fnmatch.fnmatch(p, pattern) for pattern in patterns)]
 

@@ -107,9 +107,10 @@ def files_are_tagged(cluster):
 
 
 def all_forget_within_the_lease(cluster, begin):
-    for node in cluster.nodes:
-        wait_for(lambda n=node: not cluster.confirms(n, PAGE), f"{node.folder.name} to stop", LEASE + 1)
-    assert time.monotonic() - begin < LEASE + 0.5
+    """A node may miss and confirm again until the lease is over: only from then on does it count."""
+    while time.monotonic() < begin + LEASE:
+        for node in cluster.nodes:
+            cluster.confirms(node, PAGE)
     for _ in range(20):
         for node in cluster.nodes:
             assert not cluster.confirms(node, PAGE)
