@@ -328,15 +328,17 @@ static void take_mine(struct name_call *call)
     struct store *s = call->store;
     struct entry made = {.kind = kind_of(call), .flags = flags_of(call), .last_modified = call->decision.date};
 
+    const bool holds = state_claim(call);
+
     s->counts.name_makes++;
     /* A change is covered by its own record: it is good for this response alone. */
-    if (!state_claim(call) && !(call->decision.changed && store_has_lease(s))) {
+    if (!holds && !(call->decision.changed && store_has_lease(s))) {
         finish_without(call);
         return;
     }
     made.tag =
         span_of((const char *)call->made, call->claim.kind == NAME_GENERATION ? DIGEST_BASE_SIZE : ENTRY_MODIFIED_SIZE);
-    if (!call->claim.covered)
+    if (holds)
         insert(call, &made, call->seq, life_of(call));
     finish_with(call, &call->decision, call->made);
 }

@@ -4,9 +4,11 @@ import base64
 import hashlib
 import struct
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from env.late import Late
 from env.node import LOG, URL, Node, two_nodes
 from env.process import wait_for
 from env.resp import RespError
@@ -277,3 +279,25 @@ def test_another_content_is_later(nodes, redis):
     for _ in range(3):
         assert date(two, OLD, 1000)[0] is None and date(one, NEW, 900)[0] == 5001
     assert redis.call("XLEN", LOG) == length
+
+
+def test_a_date_that_comes_late_lies_where_its_url_voids_it(redis, new_etagd):
+    """What was asked is no longer good when the answer comes, and another question was judged meanwhile."""
+    way = Late(redis.port, after=b"content")
+    node = Node(new_etagd(redis=way.url, node="one").start()).wait_lease()
+    with ThreadPoolExecutor() as pool:
+        try:
+            date(node, OLD, 1000)
+            record_of(redis, node.epoch(), OLD, 1000, 5000)
+            forget(redis, [node], "host", "www.example.com")
+            change = pool.submit(date, node, NEW, 900)
+            assert way.sent.wait(10)
+            other = pool.submit(name, node, key=URL + "&x=1")
+            wait_for(lambda: int(node.info("Store")["name_asks"]) == 3, "the other question")
+            forget(redis, [node], "settle", "60000")
+        finally:
+            way.go_on.set()
+        assert change.result()[0] == 5001
+        assert other.result() is None
+    assert not node.look(URL, "m").startswith("HIT")
+    way.end()
