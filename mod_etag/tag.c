@@ -149,7 +149,8 @@ static struct precondition_representation representation(const struct etag_reque
         .exists = exists,
         .tagged = exists && ctx->tag.known,
         .tag = {.opaque = span_str(ctx->tag.opaque), .weak = ctx->tag.weak},
-        .coded_variants = ctx->tag.kind != ENTRY_UPSTREAM,
+        /* The application may stand behind mod_etag itself. */
+        .coded_variants = ctx->tag.kind != ENTRY_UPSTREAM || entity_tag_is_ours(span_str(ctx->tag.opaque)),
     };
 }
 
@@ -185,8 +186,7 @@ static bool judge_holds(void *wanted, const struct precondition_request *req,
     return precondition_evaluate(req, rep).result == *(const enum precondition_result *)wanted;
 }
 
-/* What a write is judged against. The application's tag may be of our form (it stands behind mod_etag itself):
- * then its codings are told apart by suffix as ours are. */
+/* What a write is judged against: the base, also where the mod_etag behind us has coded the body. */
 static struct precondition_representation written(const struct etag_request *ctx, bool exists)
 {
     struct precondition_representation rep = representation(ctx, exists);

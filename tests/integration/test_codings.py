@@ -325,3 +325,15 @@ def test_a_sealed_tag_through_an_internal_redirect(node):
     assert sealed.startswith('"v1~') and sealed.endswith('-gzip"')
     not_modified(site.get("/x.made", {"Accept-Encoding": "gzip", "If-None-Match": sealed}), sealed)
     assert site.get("/x.made", {"If-None-Match": sealed}).status == 200
+
+
+def test_tags_of_a_mod_etag_behind(node):
+    """Told apart by suffix, as our own are."""
+    site = node("SetOutputFilter DEFLATE\n")
+    own = content_tag(b"x")
+    target = f"/p.cgi?{own[1:-1]}"
+    sent = own[:-1] + '-gzip"'
+    assert site.get(target).etag == own
+    coded(site.get(target, {"Accept-Encoding": "gzip"}), "gzip", sent)
+    not_modified(site.get(target, {"Accept-Encoding": "gzip", "If-None-Match": sent}), sent)
+    assert site.get(target, {"If-None-Match": sent}).status == 200
