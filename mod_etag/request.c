@@ -93,6 +93,27 @@ bool request_key(request_rec *r, const struct etag_dir *dir, struct key *out)
     return authority_of(r, &parts) && key_build(out, &parts) == KEY_OK;
 }
 
+/* Whether r->uri, where the request ended, is the URL that was asked for, or the index of its directory. */
+static bool ends_at(const request_rec *r, const char *asked)
+{
+    const size_t n = strlen(asked);
+
+    return strncmp(r->uri, asked, n) == 0 && (!r->uri[n] || (asked[n - 1] == '/' && !strchr(r->uri + n, '/')));
+}
+
+/* Whether the file is where r->uri says, below the document root or an Alias. */
+static bool at_its_place(request_rec *r)
+{
+    const char *prefix = ap_context_prefix(r), *root = ap_context_document_root(r);
+    const size_t n = prefix ? strlen(prefix) : 0;
+
+    if (!r->filename || !root || strncmp(r->uri, prefix ? prefix : "", n) != 0)
+        return false;
+    char *path = apr_pstrcat(r->pool, root, r->uri + n, NULL);
+    ap_no2slash(path);
+    return strcmp(path, r->filename) == 0;
+}
+
 bool request_file_key(request_rec *r, struct key *out)
 {
     const struct span sent = request_target(r).path;
@@ -103,6 +124,8 @@ bool request_file_key(request_rec *r, struct key *out)
     if (ap_unescape_url(path) != OK)
         return false;
     ap_no2slash(path);
+    if (*path != '/' || !ends_at(r, path) || !at_its_place(r))
+        return false;
     parts.path = span_str(ap_os_escape_path(r->pool, path, 1));
     return authority_of(r, &parts) && key_build(out, &parts) == KEY_OK;
 }

@@ -36,8 +36,8 @@ struct request_target request_target(const request_rec *r);
 bool request_key(request_rec *r, const struct etag_dir *dir, struct key *out);
 
 /* The key under which a file's date is named: without query, and one for all spellings of the path, since core
- * serves the same file for them; otherwise strangers could make as many keys as they like. False when the
- * request has none. */
+ * serves the same file for them. False when the request has none, or the file is not where the URL says (rewriting,
+ * FallbackResource, path info): otherwise strangers could make as many keys as they like. */
 bool request_file_key(request_rec *r, struct key *out);
 
 /* The variant for these names (lower case, sorted, ","): 16 characters of base64url over the values the

@@ -4,6 +4,7 @@ where nobody can vouch for that, no date at all."""
 import time
 
 import pytest
+from env import machine
 from env.dates import (  # noqa: F401
     asked, date, dated, DAY, embedded, http_date, MTIMES, NEW, new_node, nodes, not_modified, OLD, put,
     seconds, site, STRANGER, undated, whole)
@@ -268,6 +269,20 @@ def test_one_name_for_all_spellings_of_a_file(nodes, redis):
         answer = whole(nodes[0].get(target), OLD)
         assert answer.header("Last-Modified") == named, target
     assert len(redis.call("KEYS", "*#m")) == 1
+
+
+def test_urls_that_name_no_file_have_no_dates(new_node, redis, work):
+    """One page for whatever is asked for: strangers must not fill the store with names for it."""
+    other = machine.own_folder(work, "other")
+    machine.write(other / "a.html", OLD)
+    site = new_node(f"DirectoryIndex p.html\nFallbackResource /p.html\nAlias /alias {other}\nRewriteEngine On\n"
+                    "RewriteRule ^/rewritten/ %{DOCUMENT_ROOT}/p.html\nAcceptPathInfo On\n"
+                    f"<Directory {other}>\nRequire all granted\n</Directory>\n", modules=["rewrite"])
+    for target in ("/nothing", "/p.html/info", "/rewritten/p.html", "/rewritten/x", "/a/p.html"):
+        undated(site.get(target))
+    dated(site, "/")
+    wait_for(lambda: "alias" in str(redis.call("KEYS", "*#m")) or site.get("/alias/a.html").status != 200, "a name there")
+    assert {k.split(b"/", 3)[3] for k in redis.call("KEYS", "*#m")} == {b"p.html#m", b"#m", b"alias/a.html#m"}
 
 
 def test_a_tag_alone_asks_for_no_date(new_node, redis):
