@@ -40,7 +40,8 @@ static bool became_get(const request_rec *r)
 
 struct etag_request *etag_request(request_rec *r)
 {
-    if (r->main || became_get(r))
+    /* A forward proxy's answers are other people's representations. */
+    if (r->main || r->proxyreq == PROXYREQ_PROXY || became_get(r))
         return NULL;
     struct etag_request *ctx = context_of(r);
     if (ctx)

@@ -87,7 +87,8 @@ struct etag_request {
     size_t capsule_n;
 };
 
-/* The context of r, made on first use; NULL for subrequests and where the engine is off. */
+/* The context of r, made on first use; NULL for subrequests, in a forward proxy, for what an internal redirect turned
+ * into a GET, and where the engine is off. */
 struct etag_request *etag_request(request_rec *r);
 
 /* Sets the note and environment variable etag-status, and etag-why, for the access log. Constant text. */

@@ -350,8 +350,6 @@ static enum probe_result ask(struct etag_request *ctx, request_rec *r, request_r
 enum probe_result probe_current(struct etag_request *ctx, request_rec *r)
 {
     ctx->tag.known = false;
-    if (r->proxyreq == PROXYREQ_PROXY)
-        return PROBE_DENIED; /* a subrequest would be of our own pages */
     return ask(ctx, r, look_up(r));
 }
 

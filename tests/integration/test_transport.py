@@ -33,7 +33,7 @@ def sites(shared_servers):
             site.add("unset/p.html", PAGE, mtime=time.time() - 86400)
             machine.own_folder(site.docs, "dav")
             site.config = ("ETagEngine On\n" if own else "") + (
-                f"Protocols h2c http/1.1\nKeepAlive On\nMaxKeepAliveRequests 0\nDavLockDB {site.folder}/lock\n"
+                f"ProxyRequests On\nProtocols h2c http/1.1\nKeepAlive On\nMaxKeepAliveRequests 0\nDavLockDB {site.folder}/lock\n"
                 f"ProxyPass /app {backend.url} disablereuse=on\n<Location /dav>\nDav On\n</Location>\n"
                 "<Location /unset>\nHeader unset ETag\n</Location>\n")
             site.expect_log(r"AH0|AH10404|\[dav|httpd.conf:\d+: \"Header unset ETag")
@@ -186,6 +186,17 @@ def test_upload_in_chunks(sites):
         got = site.request("PUT", "/dav/chunked", {"Transfer-Encoding": "chunked", "If-Match": match}, body)
         assert got.status == status, got
     assert site.get("/dav/chunked").body == b"two" and OURS.match(site.get("/dav/chunked").etag or "")
+
+
+def test_a_forward_proxy_is_no_origin(sites):
+    """Other people's pages pass as they are (RFC 9110 7.7)."""
+    backend = sites["backend"]
+    backend.page("/theirs", PAGE, [("Content-Type", "text/html"), ("ETag", '"theirs"')])
+    for path, tag in (("/p", None), ("/theirs", '"theirs"')):
+        for headers in ({}, {"If-None-Match": TAG}, {"If-None-Match": '"theirs"'}, {"If-Match": OLD}, {"Accept-Encoding": "gzip"}):
+            answers = [sites[n].get(backend.url + path, headers, host=f"127.0.0.1:{backend.port}") for n in ("ours", "stock")]
+            assert [(a.status, a.etag, a.body) for a in answers] == [(200, tag, PAGE)] * 2, answers
+            assert backend.last().header("If-None-Match") == headers.get("If-None-Match")
 
 
 def test_trailers_and_keepalive(sites):

@@ -215,13 +215,18 @@ def test_the_absolute_form(proxied):
     assert put(site, target, If_Match=page.tag).status == 204
 
 
-def test_a_forward_proxy_does_not_judge_its_own_pages(new_httpd, etagd, backend):
+def test_a_forward_proxy_judges_nothing(new_httpd, etagd, backend):
+    """Conditions are the origin's to judge (RFC 9110 13.2.1), be it one that runs mod_etag: they arrive as they were sent,
+    and pages of the proxy's own have no say."""
     page = Page(backend)
     site = new_httpd(modules=["proxy", "proxy_http"], etagd=etagd)
     site.config = "ETagEngine On\nProxyRequests On\n"
     site.start()
     site.add("r", "mine")
-    assert put(site, f"{backend.url}/r", If_None_Match=page.tag).status == 412 and not page.writes
+    for field in ("If-Match", "If-None-Match"):
+        for tag in (page.tag, content_tag(b"mine", "text/html"), OLD):
+            assert put(site, f"{backend.url}/r", **{field.replace("-", "_"): tag}).status == 204
+            assert page.asked[-1].header(field) == tag and [r.method for r in page.asked].count("GET") == 0
 
 
 @pytest.mark.parametrize("directives", ["ETagSource upstream", "ETagSource version digest\nETagVersion expr=7",
