@@ -11,7 +11,7 @@
 #include "etagd/sentinel_answer.h"
 
 #define CONNECT_MS 2000u
-#define ELECTION_MS 10000u /* after its last vote a failover begins within so long, or never (sentinel.c of Redis) */
+#define ELECTION_MS 10000u /* until a leader is elected or gives up (sentinel.c of Redis) */
 
 struct sentinel {
     struct sentinels *all;
@@ -72,11 +72,12 @@ static unsigned count_known(const struct sentinels *s)
     return known;
 }
 
-/* A vote given at a time that we do not know, but saw no later than vote_seen_ms. A failover that has not been
- * made of it by now never will be. */
+/* A vote given at a time that we do not know, but saw no later than vote_seen_ms. Its failover is given up
+ * failover-timeout after the election at the latest; the leader's may be another one than this Sentinel's, hence
+ * twice. A leader that was stopped in between and promotes later still is met by WAIT. */
 static bool may_have_voted(const struct sentinel *one)
 {
-    return one->vote_epoch && clock_boot_ms() - one->vote_seen_ms <= one->answer.failover_ms + ELECTION_MS;
+    return one->vote_epoch && clock_boot_ms() - one->vote_seen_ms <= 2 * one->answer.failover_ms + ELECTION_MS;
 }
 
 static bool agrees(const struct sentinel *one, uint64_t round)
