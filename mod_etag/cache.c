@@ -89,8 +89,11 @@ static bool cache_listens(const request_rec *r)
 
 void cache_drop_conditionals(request_rec *r)
 {
-    const char *match = apr_table_get(r->headers_in, "If-None-Match");
+    const char *match;
 
+    if (!beside_mod_cache)
+        return;
+    match = apr_table_get(r->headers_in, "If-None-Match");
     if (loses_bodies && match && !asked_by_client(r, match)) {
         apr_table_unset(r->headers_in, "If-None-Match");
         apr_table_unset(r->headers_in, "If-Modified-Since");

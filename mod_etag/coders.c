@@ -48,7 +48,7 @@ static _Atomic uint64_t *slot_of(uint64_t id)
 const ap_filter_rec_t *coders_find(const ap_filter_t *f)
 {
     for (; f && f->frec->ftype < AP_FTYPE_PROTOCOL; f = f->next)
-        if (strncasecmp(f->frec->name, "BYTYPE:", 7) == 0 && request_coding_of_filter(f->frec->name) != CODING_IDENTITY)
+        if (request_coding_of_filter(f->frec->name) != CODING_IDENTITY && strncasecmp(f->frec->name, "BYTYPE:", 7) == 0)
             return f->frec;
     return NULL;
 }

@@ -139,7 +139,8 @@ apr_status_t etag_fin_filter(ap_filter_t *f, apr_bucket_brigade *bb)
     }
     if (!f->ctx && !APR_BRIGADE_EMPTY(bb)) {
         f->ctx = ctx;
-        learn_labels(ctx, r);
+        if (ctx->learn || ctx->generation.key)
+            learn_labels(ctx, r);
         generation_finish(ctx, r);
         if (r->status == HTTP_NOT_MODIFIED)
             finish_304(r, ctx);

@@ -306,7 +306,7 @@ static bool start_query(ap_filter_t *f, struct in_context *in, apr_status_t *sta
 static bool codes_whatever(const ap_filter_t *f)
 {
     for (; f; f = f->next)
-        if (strcasecmp(f->frec->name, "DEFLATE") == 0 || strcasecmp(f->frec->name, "BROTLI_COMPRESS") == 0)
+        if (request_coding_of_filter(f->frec->name) != CODING_IDENTITY && strncasecmp(f->frec->name, "BYTYPE:", 7) != 0)
             return true;
     return false;
 }

@@ -249,6 +249,11 @@ void request_precondition(request_rec *r, const struct etag_conditionals *c, str
 
 enum coding request_coding_of_filter(const char *name)
 {
+    /* Asked of all filters of every request: most are told by their first letter. */
+    const char first = span_lower(*name);
+
+    if (first != 'b' && first != 'd')
+        return CODING_IDENTITY;
     if (strncasecmp(name, "BYTYPE:", 7) == 0)
         name += 7;
     if (strcasecmp(name, "BROTLI_COMPRESS") == 0)
