@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What outlives a restart: the digests of files that this daemon published, by identity, of the last
- * DIGEST_FILE_MAX files, and of each file the last; kept in memory beside the table, whose records cannot be turned back into
- * identities, and in a state file (digest_file.h). Identities with a MINUTE are over too soon to be kept.
+ * DIGEST_FILE_MAX files, and of each file the last; kept in memory beside the table, whose records cannot be
+ * turned back into identities, and in a state file (digest_file.h). Identities with a MINUTE are over too soon to
+ * be kept.
  *
  * The file is written a while after a change, by a thread of its own, and at the end; the event loop never
  * waits for a disk, and for the thread only as long as copying a few hundred records takes. Everything but

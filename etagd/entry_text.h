@@ -5,8 +5,8 @@
  *   1 <epoch> <as-of id> <kind>:<tag> <flags> <last-modified or -> <capsule id or -> <tag or @group>...
  *
  * kind d, v, g: the 16-byte base in base64url, which is what follows the recipe character in an unsigned
- * entity-tag; M: its 40 bytes in base64url; u and N: the text. Texts are percent-encoded: "%", space, control characters and bytes above
- * 0x7E, and a leading "@". A file's digest (kind F) never leaves its node.
+ * entity-tag; M: its 40 bytes in base64url; u and N: the text. Texts are percent-encoded: "%", space, control
+ * characters and bytes above 0x7E, and a leading "@". A file's digest (kind F) never leaves its node.
  *
  * The store's contents are not trusted: whatever does not parse to the last byte is no entry, a miss.
  * Any thread.

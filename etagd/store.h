@@ -104,7 +104,7 @@ void store_info(struct store *s, void (*line)(void *arg, const char *section, co
                 void *arg);
 
 /* CLOCK_MONOTONIC ns at which the log record with this id had become visible in the table, 0 unknown
- * (the last 4,096 are kept): lets a bench time invalidations without polling HTTP. */
+ * (the last 65,536 are kept): lets a bench time invalidations without polling HTTP. */
 uint64_t store_applied_at(const struct store *s, const char *id);
 
 #endif

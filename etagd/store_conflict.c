@@ -48,6 +48,14 @@ enum conflict store_conflict(const struct store *s, struct span key, const struc
     }
 }
 
+struct span store_conflict_mark(uint8_t value[ENTRY_SIZE], const struct entry *entry)
+{
+    struct entry mark = *entry;
+
+    mark.flags |= ENTRY_CONFLICT;
+    return span_of((const char *)value, entry_encode(value, ENTRY_SIZE, &mark));
+}
+
 void store_conflict_report(struct store *s, struct span key)
 {
     uint64_t now = clock_mono_ms();
@@ -131,17 +139,15 @@ static bool insert_mark(struct store *s, struct span key, const struct entry *en
                         uint64_t ttl_ms)
 {
     uint8_t value[ENTRY_SIZE];
-    struct entry mark = *entry;
     struct writer_put put = {
         .key = key,
         .seq = writer_seq(s->writer),
         .ttl_s = (uint32_t)(ttl_ms / 1000),
         .scopes = scopes->at,
         .nscopes = scopes->n,
+        .value = store_conflict_mark(value, entry),
     };
 
-    mark.flags |= ENTRY_CONFLICT;
-    put.value = span_of((const char *)value, entry_encode(value, sizeof value, &mark));
     return put.ttl_s && put.value.n && writer_put(s->writer, &put) == WRITER_OK;
 }
 

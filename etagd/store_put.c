@@ -249,14 +249,6 @@ struct span store_join(char text[KEY_SIZE], struct span key, struct span variant
     return span_of(text, key.n + 1 + variant.n);
 }
 
-static struct span as_mark(uint8_t value[ENTRY_SIZE], const struct entry *entry)
-{
-    struct entry mark = *entry;
-
-    mark.flags |= ENTRY_CONFLICT;
-    return span_of((const char *)value, entry_encode(value, ENTRY_SIZE, &mark));
-}
-
 static enum store_result learn(struct store *s, const struct store_put *put, const struct entry *entry,
                                struct log_id as_of, bool names_known)
 {
@@ -279,7 +271,7 @@ static enum store_result learn(struct store *s, const struct store_put *put, con
     w.nscopes = scopes.n;
     w.capsule = put->capsule;
     if (conflict != CONFLICT_NONE) {
-        w.value = as_mark(mark, entry);
+        w.value = store_conflict_mark(mark, entry);
         w.capsule = span_of(NULL, 0);
     }
     switch (conflict == CONFLICT_KNOWN ? WRITER_OK : store_insert(s, &w)) {

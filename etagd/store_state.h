@@ -140,6 +140,9 @@ enum conflict {
 };
 enum conflict store_conflict(const struct store *s, struct span key, const struct entry *entry);
 
+/* The encoded mark that an entry becomes, in value; empty: it can be none. */
+struct span store_conflict_mark(uint8_t value[ENTRY_SIZE], const struct entry *entry);
+
 /* Counts and tells. */
 void store_conflict_report(struct store *s, struct span key);
 
