@@ -163,7 +163,7 @@ static bool known_names(const struct store *s, struct span key, struct table_cop
 {
     const struct table *t = writer_table(s->writer);
 
-    if (table_lookup(t, table_identify(t, key), copy) != TABLE_HIT || copy->entry.kind != ENTRY_NAMES)
+    if (table_lookup_unleased(t, table_identify(t, key), copy) != TABLE_HIT || copy->entry.kind != ENTRY_NAMES)
         return false;
     *names = copy->entry.tag;
     return true;

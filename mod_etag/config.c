@@ -74,25 +74,19 @@ static const struct etag_dir dir_defaults = {
 
 /* --- policy --- */
 
-static bool hash_span(struct digest *d, struct span s)
-{
-    uint64_t n = s.n;
-    return digest_update(d, &n, sizeof n) && digest_update(d, s.p, s.n);
-}
-
 static bool hash_policy(struct digest *d, const struct etag_dir *dir)
 {
     const apr_array_header_t *vary = dir->vary, *query = dir->ignore_query.names;
-    bool ok = digest_begin(d) && hash_span(d, span_of((const char *)dir->source, sizeof dir->source));
+    bool ok = digest_begin(d) && digest_field(d, span_of((const char *)dir->source, sizeof dir->source));
     const char kind = (char)dir->ignore_query.kind;
 
-    ok = ok && hash_span(d, span_of(&kind, 1));
+    ok = ok && digest_field(d, span_of(&kind, 1));
     for (int i = 0; ok && query && i < query->nelts; i++)
-        ok = hash_span(d, APR_ARRAY_IDX(query, i, struct span));
+        ok = digest_field(d, APR_ARRAY_IDX(query, i, struct span));
     /* An end mark that no name can be, so that lists do not run into each other. */
-    ok = ok && hash_span(d, SPAN_LITERAL("\n")) && hash_span(d, span_str(dir->salt));
+    ok = ok && digest_field(d, SPAN_LITERAL("\n")) && digest_field(d, span_str(dir->salt));
     for (int i = 0; ok && vary && i < vary->nelts; i++)
-        ok = hash_span(d, span_str(APR_ARRAY_IDX(vary, i, const char *)));
+        ok = digest_field(d, span_str(APR_ARRAY_IDX(vary, i, const char *)));
     return ok;
 }
 

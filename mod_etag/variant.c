@@ -10,7 +10,6 @@
 
 #define VARIANT_BYTES 12 /* 96 bits: 16 characters of base64url */
 
-/* Every item goes into the digest behind its length, so that no two sequences of items are one text. */
 struct mix {
     struct digest *digest;
     bool ok;
@@ -18,8 +17,7 @@ struct mix {
 
 static void mix_span(struct mix *m, struct span s)
 {
-    uint64_t n = s.n;
-    m->ok = m->ok && digest_update(m->digest, &n, sizeof n) && digest_update(m->digest, s.p, s.n);
+    m->ok = m->ok && digest_field(m->digest, s);
 }
 
 static void mix_text(struct mix *m, const char *s)

@@ -53,8 +53,7 @@ bool digest_final(struct digest *d, uint8_t out[DIGEST_SIZE])
     return EVP_DigestFinal_ex(d->ctx, out, &n) == 1 && n == DIGEST_SIZE;
 }
 
-/* The length in front keeps fields apart: no two recipes feed the same bytes. */
-static bool update_field(struct digest *d, struct span s)
+bool digest_field(struct digest *d, struct span s)
 {
     uint8_t length[8];
 
@@ -72,7 +71,7 @@ bool digest_base(struct digest *d, const struct digest_recipe *r, uint8_t base[D
     if (!digest_begin(d))
         return false;
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
-        if (!update_field(d, fields[i]))
+        if (!digest_field(d, fields[i]))
             return false;
     if (!digest_final(d, full))
         return false;

@@ -34,6 +34,10 @@ bool digest_begin(struct digest *d);
 bool digest_update(struct digest *d, const void *bytes, size_t n);
 bool digest_final(struct digest *d, uint8_t out[DIGEST_SIZE]);
 
+/* As digest_update, behind the length in 64 bits, little-endian: no two sequences of fields are the same bytes, and
+ * every machine makes the same of one. */
+bool digest_field(struct digest *d, struct span s);
+
 struct digest_recipe {
     char recipe;                  /* 'd' content digest, 'v' version, 'g' generation */
     struct span content;          /* 32 bytes of content digest, or the version's text */

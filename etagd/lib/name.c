@@ -17,25 +17,23 @@ static int compare(const void *a, const void *b)
     return order ? order : (x->n > y->n) - (x->n < y->n);
 }
 
-/* Sorted, each behind its length, no label twice, then an end mark that no length is: tags and groups must not
- * run into each other. */
+/* Sorted, no label twice, then an end mark that no length of a field is: tags and groups must not run into each
+ * other. */
 static bool mix(struct digest *d, const struct span *labels, size_t n)
 {
+    static const uint8_t end[8] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
     struct span sorted[NAME_LABELS_MAX];
-    const uint64_t end = UINT64_MAX;
 
     if (n)
         memcpy(sorted, labels, n * sizeof *labels);
     qsort(sorted, n, sizeof *sorted, compare);
     for (size_t i = 0; i < n; i++) {
-        uint64_t length = sorted[i].n;
-
         if (i && span_eq(sorted[i], sorted[i - 1]))
             continue;
-        if (!digest_update(d, &length, sizeof length) || !digest_update(d, sorted[i].p, sorted[i].n))
+        if (!digest_field(d, sorted[i]))
             return false;
     }
-    return digest_update(d, &end, sizeof end);
+    return digest_update(d, end, sizeof end);
 }
 
 bool name_variant(struct digest *d, char kind, unsigned flags, const struct span *tags, size_t ntags,

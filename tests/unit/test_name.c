@@ -48,7 +48,7 @@ static void a_variant_is_a_set_of_labels(void **state)
 
     (void)state;
     variant_of(&same[0], first);
-    assert_int_equal(strlen(first), 18);
+    assert_string_equal(first, "g.3wyetkoRbQ8hoziA"); /* the same on every machine: nodes share what lies there */
     for (size_t i = 1; i < COUNT(same); i++) {
         variant_of(&same[i], other);
         assert_string_equal(first, other);
