@@ -34,7 +34,7 @@ def sites(shared_servers):
             machine.own_folder(site.docs, "dav")
             site.config = ("ETagEngine On\n" if own else "") + (
                 f"ProxyRequests On\nProtocols h2c http/1.1\nKeepAlive On\nMaxKeepAliveRequests 0\nDavLockDB {site.folder}/lock\n"
-                f"ProxyPass /app {backend.url} disablereuse=on\n<Location /dav>\nDav On\n</Location>\n"
+                f"ProxyPass /upgraded {backend.url}/upgraded upgrade=echo\nProxyPass /app {backend.url} disablereuse=on\n<Location /dav>\nDav On\n</Location>\n"
                 "<Location /unset>\nHeader unset ETag\n</Location>\n")
             site.expect_log(r"AH0|AH10404|\[dav|httpd.conf:\d+: \"Header unset ETag")
             made[name] = site.start()
@@ -186,6 +186,30 @@ def test_upload_in_chunks(sites):
         got = site.request("PUT", "/dav/chunked", {"Transfer-Encoding": "chunked", "If-Match": match}, body)
         assert got.status == status, got
     assert site.get("/dav/chunked").body == b"two" and OURS.match(site.get("/dav/chunked").etag or "")
+
+
+def test_another_protocol(sites):
+    """Upgrade: what follows a 101 goes both ways at once, unread."""
+    told, go = [], threading.Event()
+
+    def switch(request, send):
+        told.append(request.header("Upgrade"))
+        send(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n")
+        send(b"hello")
+        go.wait(5)
+
+    sites["backend"].routes["/upgraded"] = switch
+    for name in ("ours", "stock"):
+        with sites[name].connect() as c:
+            c.send_raw(request_bytes("GET", "/upgraded", {"Upgrade": "echo", "Connection": "Upgrade", "If-None-Match": TAG}))
+            data = b""
+            while not data.endswith(b"hello"):
+                more = c.sock.recv(65536)
+                assert more, data
+                data += more
+            assert data.startswith(b"HTTP/1.1 101 ") and b"etag" not in data.lower()
+    go.set()
+    assert told == ["echo", "echo"]
 
 
 def test_a_forward_proxy_is_no_origin(sites):
