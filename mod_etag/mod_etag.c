@@ -76,6 +76,8 @@ static void restore_for_redirect(request_rec *r)
             request_restore_range(p, &ctx->saved);
             ctx->hidden = ctx->opened = false;
         }
+        if (ctx && ctx->core_waits && r->status == HTTP_OK) /* else an ErrorDocument, for which core sets it too */
+            r->no_local_copy = 0;
     }
 }
 
