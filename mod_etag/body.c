@@ -28,6 +28,27 @@ bool body_whole_file(apr_bucket_brigade *bb, apr_os_file_t *fd, apr_off_t *size)
     return apr_os_file_get(fd, file) == APR_SUCCESS;
 }
 
+static apr_status_t free_digest(void *digest)
+{
+    digest_free(digest);
+    return APR_SUCCESS;
+}
+
+struct digest *body_digest(apr_pool_t *p)
+{
+    struct digest *d = digest_new();
+
+    if (d)
+        apr_pool_cleanup_register(p, d, free_digest, apr_pool_cleanup_null);
+    return d && digest_begin(d) ? d : NULL;
+}
+
+bool body_as_announced(request_rec *r, apr_off_t n)
+{
+    const char *length = request_response_header(r, "Content-Length");
+    return !length || apr_atoi64(length) == n;
+}
+
 /* --- HOLD --- */
 
 static apr_time_t deadline(const struct in_context *in)
@@ -69,13 +90,6 @@ static apr_status_t take(struct in_context *in, apr_bucket *b, apr_read_type_e h
     return digest_update(in->digest, data, n) ? APR_SUCCESS : APR_EGENERAL;
 }
 
-/* A script that dies leaves no error bucket, but less than the length it announced. */
-static bool as_long_as_announced(const struct in_context *in, request_rec *r)
-{
-    const char *length = request_response_header(r, "Content-Length");
-    return !length || apr_atoi64(length) == in->held_bytes;
-}
-
 /* The whole body lies in in->held and EOS has come. */
 static apr_status_t finish_held(ap_filter_t *f, struct in_context *in, apr_bucket *eos)
 {
@@ -84,7 +98,7 @@ static apr_status_t finish_held(ap_filter_t *f, struct in_context *in, apr_bucke
 
     in->state = IN_PASS;
     APR_BUCKET_REMOVE(eos);
-    if (!as_long_as_announced(in, f->r))
+    if (!body_as_announced(f->r, in->held_bytes))
         in->req->learn = false;
     else if (digest_final(in->digest, content) && in_tagged(f, in, content, &status)) {
         apr_brigade_cleanup(in->held);
@@ -166,7 +180,7 @@ static const char *detect(ap_filter_t *f, struct in_context *in, apr_bucket *b)
         return "incomplete";
     if (APR_BUCKET_IS_EOS(b)) {
         in->state = IN_PASS;
-        if (!as_long_as_announced(in, f->r))
+        if (!body_as_announced(f->r, in->held_bytes))
             return "incomplete";
         if (digest_final(in->digest, content))
             in_tagged(f, in, content, &status);

@@ -41,6 +41,13 @@ bool in_tagged(ap_filter_t *f, struct in_context *in, const uint8_t content[DIGE
  * then EOS: a large file may come as several buckets in order. */
 bool body_whole_file(apr_bucket_brigade *bb, apr_os_file_t *fd, apr_off_t *size);
 
+/* For a body's bytes, begun; lives in p. NULL when libcrypto fails. */
+struct digest *body_digest(apr_pool_t *p);
+
+/* Whether a body of n bytes has the length that its headers announce, if they do: a script that dies leaves no error
+ * bucket. */
+bool body_as_announced(request_rec *r, apr_off_t n);
+
 /* True while the body is still held; false when the state has changed: *status says how what was held
  * went, and what is left of bb belongs to the new state. */
 bool body_hold(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb, apr_status_t *status);

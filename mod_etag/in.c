@@ -18,12 +18,6 @@
 #include "mod_etag/node.h"
 #include "mod_etag/tag.h"
 
-static apr_status_t free_digest(void *digest)
-{
-    digest_free(digest);
-    return APR_SUCCESS;
-}
-
 bool in_acts(const struct in_context *in)
 {
     return in->req->dir->engine == ETAG_ENGINE_ON;
@@ -217,10 +211,9 @@ static enum in_state digest_state(struct in_context *in, request_rec *r)
         etag_verdict(r, "untagged", "longer than ETagBufferLimit");
         return IN_PASS;
     }
-    in->digest = digest_new();
-    if (!in->digest || !digest_begin(in->digest))
+    in->digest = body_digest(r->pool);
+    if (!in->digest)
         return IN_PASS;
-    apr_pool_cleanup_register(r->pool, in->digest, free_digest, apr_pool_cleanup_null);
     in->begun = apr_time_now();
     return in_acts(in) ? IN_HOLD : IN_DETECT;
 }

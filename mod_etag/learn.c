@@ -8,6 +8,7 @@
 #include "mod_etag/labels.h"
 #include "mod_etag/node.h"
 #include "mod_etag/tag.h"
+#include "mod_etag/variant.h"
 
 /* --- the header capsule --- */
 
@@ -82,15 +83,6 @@ void learn_replay(request_rec *r, const char *capsule, size_t n)
 
 /* --- what may be stored --- */
 
-static bool list_has(const char *names, const char *name)
-{
-    size_t n = strlen(name);
-    for (const char *p = names; p && (p = strstr(p, name)); p += n)
-        if ((p == names || p[-1] == ',') && (p[n] == '\0' || p[n] == ','))
-            return true;
-    return false;
-}
-
 const char *learn_refusal(struct etag_request *ctx, request_rec *r, const char *names)
 {
     const char *control = request_response_header(r, "Cache-Control");
@@ -105,7 +97,7 @@ const char *learn_refusal(struct etag_request *ctx, request_rec *r, const char *
     if (request_has_credentials(r, ctx->dir, names) && !(control && ap_find_token(r->pool, control, "public")))
         return "credentials";
     /* The answer to one origin must not be repeated to another. */
-    if (origin && strcmp(origin, "*") != 0 && !list_has(names, "origin"))
+    if (origin && strcmp(origin, "*") != 0 && !variant_has_name(names, "origin"))
         return "Access-Control-Allow-Origin without Vary: Origin";
     return NULL;
 }

@@ -35,18 +35,10 @@ static struct probe *probe_of(request_rec *sub)
 
 /* --- the body --- */
 
-static apr_status_t free_digest(void *digest)
-{
-    digest_free(digest);
-    return APR_SUCCESS;
-}
-
 static void begin_hashing(struct probe *p, request_rec *sub)
 {
-    p->digest = digest_new();
-    if (p->digest)
-        apr_pool_cleanup_register(sub->pool, p->digest, free_digest, apr_pool_cleanup_null);
-    p->hashing = p->digest && digest_begin(p->digest);
+    p->digest = body_digest(sub->pool);
+    p->hashing = p->digest != NULL;
     p->broken = !p->hashing;
 }
 
@@ -116,13 +108,6 @@ static void hash(struct probe *p, apr_bucket *b)
         p->hashed += (apr_off_t)n;
 }
 
-/* A script that dies leaves no error bucket, but less than the length it announced. */
-static bool as_long_as_announced(const struct probe *p, request_rec *sub)
-{
-    const char *length = request_response_header(sub, "Content-Length");
-    return !length || apr_atoi64(length) == p->hashed;
-}
-
 static void finish(struct probe *p, request_rec *sub)
 {
     uint8_t content[DIGEST_SIZE];
@@ -130,7 +115,7 @@ static void finish(struct probe *p, request_rec *sub)
     p->complete = true;
     if (!p->hashing)
         return;
-    if (as_long_as_announced(p, sub) && digest_final(p->digest, content))
+    if (body_as_announced(sub, p->hashed) && digest_final(p->digest, content))
         tag_from_bytes(p, sub, content);
     else
         p->broken = true;
