@@ -192,7 +192,7 @@ def test_a_response_with_more_labels_than_can_be_shared(nodes, redis):
 @pytest.fixture
 def hasty(redis, new_etagd):
     """Two nodes whose leases are short."""
-    return [Node(new_etagd(redis=redis, node=name, config="Lease 500ms\n").start()).wait_lease()
+    return [Node(new_etagd(redis=redis, node=name, config="Lease 1s\n").start()).wait_lease()
             for name in ("one", "two")]
 
 
@@ -211,7 +211,7 @@ def test_a_node_that_had_no_lease_hears_of_it(hasty):
     """The record is applied before there is a lease again, when readers are told nothing yet."""
     learn(hasty, '"a"')
     hasty[0].pause()
-    over = time.monotonic() + 0.6  # no answer that is on its way gives a lease then
+    over = time.monotonic() + 1.2  # no answer that is on its way gives a lease then
     try:
         assert hasty[1].put(PAGE, '"b"') == "OK"
         hasty[1].wait_info("last_record", lambda text: "x-conflict" in text)
@@ -236,7 +236,7 @@ def test_a_mark_is_left_by_a_node_that_lost_its_lease(hasty, redis, new_etagd):
     learn(hasty, '"a"')
     assert hasty[1].put(PAGE, '"b"') == "OK"
     wait_for(lambda: is_conflict(hasty[0]), "the other node to hear of it")
-    late = Node(new_etagd(redis=redis, node="three", config="Lease 500ms\n").start()).wait_lease()
+    late = Node(new_etagd(redis=redis, node="three", config="Lease 1s\n").start()).wait_lease()
     publish_while_redis_is_slow(late, redis, '"a"')
     wait_for(lambda: late.look(PAGE) == "CONFLICT", "the mark to be found")
     assert is_conflict(Node(new_etagd(redis=redis, node="four").start()).wait_lease())
