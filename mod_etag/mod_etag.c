@@ -60,6 +60,8 @@ void etag_verdict(request_rec *r, const char *status, const char *why)
 {
     apr_table_setn(r->notes, "etag-status", status);
     apr_table_setn(r->notes, "etag-why", why);
+    if (etag_dir_of(r)->engine != ETAG_ENGINE_ON)
+        return; /* a script may show its environment */
     apr_table_setn(r->subprocess_env, "etag-status", status);
     apr_table_setn(r->subprocess_env, "etag-why", why);
 }

@@ -91,7 +91,8 @@ struct etag_request {
  * into a GET, and where the engine is off. */
 struct etag_request *etag_request(request_rec *r);
 
-/* Sets the note and environment variable etag-status, and etag-why, for the access log. Constant text. */
+/* Sets the notes etag-status and etag-why for the access log; with the engine On, the environment variables of these
+ * names as well. Constant text. */
 void etag_verdict(request_rec *r, const char *status, const char *why);
 
 #endif

@@ -121,3 +121,12 @@ def test_it_detects(sites):
         assert f"{line}\n" in told, line
     assert re.search(r"^GET /p.html would-304 (late|file)$", told, re.MULTILINE), told[-300:]
     assert re.search(r"^GET /p.html would-412 ", told, re.MULTILINE) and "tagged file" in told
+
+
+def test_a_script_that_shows_its_environment(new_httpd, etagd):
+    site = new_httpd(modules=["cgid"], etagd=etagd)
+    site.add("env.cgi", "#!/bin/sh\nprintf 'Content-Type: text/plain\\r\\n\\r\\n'\nenv\n").chmod(0o755)
+    site.start(f"ETagEngine DetectionOnly\nETagEarly On\n<Directory {site.docs}>\nOptions ExecCGI\nAddHandler cgi-script .cgi\n"
+               "</Directory>\n")
+    shown = site.get("/env.cgi", {"If-None-Match": '"x"'}).body
+    assert b"REQUEST_METHOD=GET" in shown and b"etag_" not in shown, shown
