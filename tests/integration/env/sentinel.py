@@ -95,6 +95,6 @@ class Farm:
         return f"sentinel://{NAME}@" + ",".join(f"127.0.0.1:{s.port}" for s in self.sentinels)
 
     def master(self):
-        """The server that the Sentinels name now."""
-        port = int(self.sentinels[0].master()["port"])
-        return next(s for s in self.servers if s.port == port)
+        """The server of the newest failover that a Sentinel knows; the others hear of it a little later."""
+        newest = max((s.master() for s in self.sentinels), key=lambda m: int(m["config-epoch"]))
+        return next(s for s in self.servers if s.port == int(newest["port"]))
