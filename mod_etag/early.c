@@ -7,6 +7,7 @@
 #include <util_filter.h>
 
 #include "mod_etag/cache.h"
+#include "mod_etag/field.h"
 #include "mod_etag/file_digest.h"
 #include "mod_etag/generation.h"
 #include "mod_etag/learn.h"
@@ -14,26 +15,12 @@
 #include "mod_etag/modified.h"
 #include "mod_etag/node.h"
 #include "mod_etag/probe.h"
-#include "mod_etag/tag.h"
 #include "mod_etag/seal.h"
+#include "mod_etag/tag.h"
 
 static bool conditional(const struct etag_conditionals *c)
 {
     return c->if_match || c->if_none_match || c->if_modified_since || c->if_unmodified_since;
-}
-
-/* Handlers whose request is not the final one: they redirect internally, perhaps to a resource that
- * wants other authorization. */
-static bool redirects(const request_rec *r)
-{
-    return r->handler && (strcmp(r->handler, "redirect-handler") == 0 || strcmp(r->handler, "type-map") == 0 ||
-                          strcmp(r->handler, "application/x-type-map") == 0);
-}
-
-/* SetEnv no-etag: the request is none of ours. */
-static bool opted_out(const request_rec *r)
-{
-    return apr_table_get(r->subprocess_env, "no-etag") != NULL;
 }
 
 static void hide(struct etag_request *ctx, request_rec *r)
@@ -118,7 +105,7 @@ int etag_early_file(request_rec *r)
 
     if (r->main && core_serves(r))
         probe_is_file(r);
-    if (!ctx || r->method_number != M_GET || r->status != HTTP_OK || !core_serves(r) || opted_out(r))
+    if (!ctx || r->method_number != M_GET || r->status != HTTP_OK || !core_serves(r) || request_opted_out(r))
         return DECLINED;
     ctx->file = true;
     ctx->coded_in = r->content_encoding;
@@ -225,44 +212,6 @@ static int early_from_store(struct etag_request *ctx, request_rec *r)
     return rv;
 }
 
-/* A list that is there and has no well-formed member. */
-static bool names_nothing(const char *field)
-{
-    struct entity_tag_list list;
-    struct entity_tag tag;
-
-    if (!field || entity_tag_list_is_any(span_str(field)))
-        return false;
-    entity_tag_list_start(&list, span_str(field));
-    return !entity_tag_list_next(&list, &tag);
-}
-
-/* Whether one of the tags is ours, and of this recipe ('\0': of any). */
-static bool names_recipe(const char *field, char recipe)
-{
-    struct entity_tag_list list;
-    struct entity_tag tag, base;
-    enum coding coding;
-
-    if (!field)
-        return false;
-    entity_tag_list_start(&list, span_str(field));
-    while (entity_tag_list_next(&list, &tag))
-        if (coding_split(&tag, &base, &coding) && (!recipe || base.opaque.p[0] == recipe))
-            return true;
-    return false;
-}
-
-static bool names_ours(const char *field)
-{
-    return names_recipe(field, '\0');
-}
-
-static bool names_generation(const char *field)
-{
-    return names_recipe(field, ENTRY_GENERATION);
-}
-
 /* Whether the handler must not see the conditionals: it could only compare with a tag that ours
  * replaces. A list without a tag of ours is the application's own business where upstream is a source. */
 static bool ours_to_judge(const struct etag_request *ctx)
@@ -275,7 +224,7 @@ static bool ours_to_judge(const struct etag_request *ctx)
     for (size_t i = 0; i < 2; i++) {
         if (!lists[i])
             continue;
-        if (!upstream || entity_tag_list_is_any(span_str(lists[i])) || names_ours(lists[i]))
+        if (!upstream || entity_tag_list_is_any(span_str(lists[i])) || field_names_ours(lists[i]))
             return true;
     }
     return false;
@@ -284,7 +233,8 @@ static bool ours_to_judge(const struct etag_request *ctx)
 int etag_early_generated(request_rec *r)
 {
     struct etag_request *ctx = etag_request(r);
-    if (!ctx || r->method_number != M_GET || r->status != HTTP_OK || redirects(r) || request_is_file(r) || opted_out(r))
+    if (!ctx || r->method_number != M_GET || r->status != HTTP_OK || request_redirects(r) || request_is_file(r) ||
+        request_opted_out(r))
         return DECLINED;
     if (ctx->dir->engine == ETAG_ENGINE_ON)
         cache_drop_conditionals(r);
@@ -304,95 +254,5 @@ int etag_early_generated(request_rec *r)
      * like a header's, a date like any text): ETAG_IN does it. */
     if (ctx->dir->engine == ETAG_ENGINE_ON && !r->no_local_copy)
         r->no_local_copy = ctx->core_waits = 1;
-    return DECLINED;
-}
-
-/* --- unsafe methods --- */
-
-/* What httpd reads to its end after an error, to keep the connection, and before the error's last bytes leave. */
-#define DISCARD_MAX (1 << 20)
-
-static bool long_content(const request_rec *r)
-{
-    const char *length = apr_table_get(r->headers_in, "Content-Length");
-
-    return apr_table_get(r->headers_in, "Transfer-Encoding") || (length && apr_atoi64(length) > DISCARD_MAX);
-}
-
-/* The write does not take place, and its content is not waited for. */
-static int refuse(request_rec *r, int status, const char *why)
-{
-    etag_verdict(r, status == HTTP_PRECONDITION_FAILED ? "412" : "refused", why);
-    if (status != HTTP_PRECONDITION_FAILED)
-        apr_table_setn(r->err_headers_out, "Retry-After", "1");
-    if (long_content(r))
-        r->connection->keepalive = AP_CONN_CLOSE;
-    return status;
-}
-
-/* The handler must not see the If-Match that was judged: it knows another tag, or none. Nor the date that
- * If-Match made void (RFC 9110 13.1.4). All else stays: what the handler judges besides can only refuse more.
- * Where the application's own tag was meant, its comparison at the time of the write is the better one. */
-static void hide_from_write(const struct etag_request *ctx, request_rec *r)
-{
-    if (!names_ours(ctx->saved.if_match) || ctx->tag.kind == ENTRY_UPSTREAM)
-        return;
-    apr_table_unset(r->headers_in, "If-Match");
-    apr_table_unset(r->headers_in, "If-Unmodified-Since");
-}
-
-/* mod_dav on a file that httpd serves: it knows no date but the present second, so that any date of the future
- * would permit the write and every other forbid it. */
-static bool of_a_file_by_date(const struct etag_request *ctx, const request_rec *r)
-{
-    return ctx->saved.if_unmodified_since && !ctx->saved.if_match && r->finfo.filetype == APR_REG && r->handler &&
-           strcmp(r->handler, "dav-handler") == 0 && ctx->dir->last_modified == ETAG_LAST_MODIFIED_AGREE;
-}
-
-/* OK: If-Unmodified-Since holds, or is none of ours. */
-static int judge_date(struct etag_request *ctx, request_rec *r)
-{
-    struct key key;
-
-    if (!of_a_file_by_date(ctx, r) || !probe_file(ctx, r))
-        return OK;
-    if (!tag_dates_write(ctx, r)) {
-        bool later = ctx->modified.is == PRECONDITION_WITHHELD && request_file_key(r, &key);
-        return refuse(r, later ? HTTP_SERVICE_UNAVAILABLE : HTTP_PRECONDITION_FAILED, "write by date");
-    }
-    etag_verdict(r, "precondition", "holds");
-    apr_table_unset(r->headers_in, "If-Unmodified-Since");
-    return OK;
-}
-
-int etag_early_write(request_rec *r)
-{
-    struct etag_request *ctx = etag_request(r);
-
-    if (!ctx || !request_is_unsafe(r) || r->status != HTTP_OK || redirects(r) || opted_out(r) ||
-        ctx->dir->engine != ETAG_ENGINE_ON)
-        return DECLINED;
-    request_read_conditionals(r, &ctx->saved);
-    ctx->opened = seal_open_conditionals(r);
-    /* False whatever the current tag is, and not every application would notice. */
-    if (names_nothing(ctx->saved.if_match) || names_nothing(ctx->saved.if_none_match))
-        return refuse(r, HTTP_PRECONDITION_FAILED, "write");
-    /* Whether it is current cannot be told: a generation's name is no word about what a write would replace. */
-    if (names_generation(ctx->saved.if_none_match))
-        return refuse(r, HTTP_PRECONDITION_FAILED, "write");
-    int refused = judge_date(ctx, r);
-    if (refused != OK)
-        return refused;
-    if (!names_ours(ctx->saved.if_match) && !names_ours(ctx->saved.if_none_match))
-        return DECLINED; /* the application's own tags, or none: its own business */
-    enum probe_result current = probe_current(ctx, r);
-    if (current == PROBE_FAILED)
-        return refuse(r, HTTP_SERVICE_UNAVAILABLE, "the current representation is not known");
-    if (current == PROBE_DENIED)
-        return refuse(r, HTTP_PRECONDITION_FAILED, "a GET has no representation");
-    if (!tag_permits_write(ctx, r, current == PROBE_PRESENT))
-        return refuse(r, HTTP_PRECONDITION_FAILED, "write");
-    etag_verdict(r, "precondition", "holds");
-    hide_from_write(ctx, r);
     return DECLINED;
 }

@@ -19,7 +19,8 @@ mod_etag_mod_etag_la_SOURCES = \
 	mod_etag/file_digest.c mod_etag/file_digest.h \
 	mod_etag/digest_cache.c mod_etag/digest_cache.h \
 	mod_etag/hash.c mod_etag/hash.h \
-	mod_etag/early.c mod_etag/early.h \
+	mod_etag/early.c mod_etag/early_write.c mod_etag/early.h \
+	mod_etag/field.c mod_etag/field.h \
 	mod_etag/probe.c mod_etag/probe.h \
 	mod_etag/tag.c mod_etag/tag.h \
 	mod_etag/in.c mod_etag/in.h \

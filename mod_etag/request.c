@@ -350,3 +350,14 @@ bool request_is_file(request_rec *r)
     size_t n = strcspn(r->content_type, "; \t");
     return strlen(handler) == n && strncmp(handler, r->content_type, n) == 0;
 }
+
+bool request_redirects(const request_rec *r)
+{
+    return r->handler && (strcmp(r->handler, "redirect-handler") == 0 || strcmp(r->handler, "type-map") == 0 ||
+                          strcmp(r->handler, "application/x-type-map") == 0);
+}
+
+bool request_opted_out(const request_rec *r)
+{
+    return apr_table_get(r->subprocess_env, "no-etag") != NULL;
+}

@@ -103,4 +103,11 @@ bool request_streams(const request_rec *r);
  * file, no path info, handler unset or the content type, no module that serves files its own way. */
 bool request_is_file(request_rec *r);
 
+/* Whether r's handler redirects internally, perhaps to a resource that wants other authorization: r is not the
+ * request that will be answered. */
+bool request_redirects(const request_rec *r);
+
+/* SetEnv no-etag: the request is none of ours. */
+bool request_opted_out(const request_rec *r);
+
 #endif
