@@ -133,6 +133,9 @@ static void look_for_master(struct sentinels *s, const struct sentinel *said)
 {
     unsigned same = 0;
 
+    /* Who leads a failover tells its epoch together with the old master's address until it is over. */
+    if (s->master.host[0] && !said->answer.well)
+        return;
     if (s->master.host[0] == '\0' || said->answer.config_epoch > s->epoch) {
         follow(s, &said->answer);
         return;
@@ -140,7 +143,7 @@ static void look_for_master(struct sentinels *s, const struct sentinel *said)
     for (unsigned i = 0; i < s->n; i++) {
         const struct sentinel_answer *answer = &s->one[i].answer;
 
-        if (!is_fresh(&s->one[i]))
+        if (!is_fresh(&s->one[i]) || !answer->well)
             continue;
         if (answer->config_epoch == s->epoch && sentinel_same_address(&answer->master, &s->master))
             return;

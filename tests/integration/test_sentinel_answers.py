@@ -214,6 +214,18 @@ def test_the_newest_failover_is_followed(node, told, new_redis):
     assert other.call("EXISTS", "{etag}:epoch") == 1
 
 
+def test_the_leader_of_a_failover_names_the_old_master_for_a_while(node, told, new_redis):
+    """With the new epoch already: the others are followed all the same."""
+    other = new_redis().start()
+    told[0].master.update({"flags": "master,o_down,failover_in_progress", "config-epoch": 8})
+    renewals = int(node.info("Lease")["renewals"])
+    node.wait_info("renewals", lambda n: int(n) > renewals + 6)
+    for t in told[1:]:
+        t.master.update({"port": other.port, "config-epoch": 8})
+    node.wait_info("master", f"127.0.0.1:{other.port}", 3)
+    node.wait_lease()
+
+
 def test_sentinels_set_up_anew_are_believed_by_majority(node, told, new_redis):
     old, other = node.info("Lease")["master"], new_redis().start()
     for t in told[:2]:

@@ -96,5 +96,6 @@ class Farm:
 
     def master(self):
         """The server of the newest failover that a Sentinel knows; the others hear of it a little later."""
-        newest = max((s.master() for s in self.sentinels), key=lambda m: int(m["config-epoch"]))
+        told = [m for m in (s.master() for s in self.sentinels) if m["flags"] == "master"]
+        newest = max(told, key=lambda m: int(m["config-epoch"]))
         return next(s for s in self.servers if s.port == int(newest["port"]))
