@@ -14,6 +14,7 @@
 
 #define PLACES 256u
 #define LOOK_EVERY INT64_C(10000000) /* nanoseconds: whether the maker still lives */
+#define LOCK_MOST 100000000L /* nanoseconds: the lock is held for microseconds, but for one who is stopped */
 
 enum state { FREE, FLYING, LANDED };
 
@@ -92,12 +93,21 @@ static void forget_all(struct flights *f)
     }
 }
 
-static void lock(struct flights *f)
+/* False: somebody was stopped while he held it. */
+static bool lock(struct flights *f)
 {
-    if (pthread_mutex_lock(&f->lock) == EOWNERDEAD) {
+    struct timespec until;
+
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += LOCK_MOST;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    const int error = pthread_mutex_timedlock(&f->lock, &until);
+    if (error == EOWNERDEAD) {
         pthread_mutex_consistent(&f->lock);
         forget_all(f);
     }
+    return error == 0 || error == EOWNERDEAD;
 }
 
 static void unlock(struct flights *f)
@@ -156,7 +166,8 @@ enum flight_result flights_begin(struct flights *f, const uint8_t id[FLIGHT_ID_S
     enum flight_result result = FLIGHT_ALONE;
     struct place *p;
 
-    lock(f);
+    if (!lock(f))
+        return FLIGHT_ALONE;
     for (;;) {
         const int64_t now = now_ns();
 
@@ -179,7 +190,8 @@ enum flight_result flights_begin(struct flights *f, const uint8_t id[FLIGHT_ID_S
         const uint32_t seen = atomic_load(&p->changes);
         unlock(f);
         sleep_on(p, seen, until - now);
-        lock(f);
+        if (!lock(f))
+            return FLIGHT_ALONE;
     }
     unlock(f);
     return result;
@@ -195,7 +207,8 @@ void flights_land(struct flights *f, const struct flight *mine, const uint8_t *d
 {
     struct place *p = &f->places[mine->place];
 
-    lock(f);
+    if (!lock(f))
+        return; /* the claim is given up when patience is over */
     /* The claim may be another one's now, and the result then comes from there. */
     if (p->state == FLYING && p->ticket == mine->ticket) {
         if (digest)

@@ -343,6 +343,35 @@ static void a_lost_claim_says_nothing(void **state)
     assert_memory_equal(digest, digest_of(5), DIGEST_SIZE);
 }
 
+/* Its first member is the lock (flight.c). */
+static void holds_the_lock(void)
+{
+    pthread_mutex_lock((pthread_mutex_t *)flights);
+    atomic_fetch_add(&board->ready, 1);
+    for (;;)
+        pause();
+}
+
+static void nobody_depends_on_one_who_is_stopped_inside(void **state)
+{
+    uint8_t digest[DIGEST_SIZE];
+    struct flight mine, late;
+
+    (void)state;
+    assert_int_equal(flights_begin(flights, id_of(1), LONG, LONG, &mine, digest), FLIGHT_MINE);
+    const pid_t stopped = child(holds_the_lock);
+    await(&board->ready, 1);
+    const int64_t begun = now();
+    alarm(20);
+    assert_int_equal(flights_begin(flights, id_of(2), LONG, LONG, &late, digest), FLIGHT_ALONE);
+    flights_land(flights, &mine, digest);
+    alarm(0);
+    assert_true(now() - begun < 10000 * MS);
+    kill(stopped, SIGKILL);
+    waitpid(stopped, NULL, 0);
+    assert_int_equal(flights_begin(flights, id_of(2), LONG, LONG, &late, digest), FLIGHT_MINE);
+}
+
 static void works_until_killed(void)
 {
     struct flight mine;
@@ -392,6 +421,7 @@ int main(void)
         TEST(waiting_has_an_end),
         TEST(one_of_those_who_wait_takes_over),
         TEST(a_lost_claim_says_nothing),
+        TEST(nobody_depends_on_one_who_is_stopped_inside),
         TEST(processes_die_anywhere),
     };
     alarm(60); /* who waits for ever has failed */
