@@ -12,14 +12,14 @@ failed or nothing ran.
 """
 import argparse
 import os
-import signal
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+import commands
 import results
+from commands import run
 from guard import guards
 from programs import PLANTED, PROGRAMS, SANITIZED, THREADED
 from results import FAILED, PASSED, SKIPPED, Result
@@ -28,30 +28,13 @@ SOURCE = Path(__file__).resolve().parents[1]
 BUILD = Path(os.environ.get("ETAG_BUILD", SOURCE)).resolve()
 STAGES = ("guards", "unit", "long", "asan", "tsan", "integration")
 UNIT_TIMEOUT, LONG_TIMEOUT, PYTEST_TIMEOUT = 120, 3600, 7200
+PYTEST_NO_TESTS = 5  # its exit status
+SIDE_BY_SIDE = (os.cpu_count() or 1) + 1
 
 SANITIZERS = {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:strict_string_checks=1",
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }
-
-
-def run(argv, timeout, environ=None, cwd=None):
-    """(status, output) of a command; a timeout is a failure with whatever was printed."""
-    env = dict(os.environ, **(environ or {}))
-    done = subprocess.Popen([str(a) for a in argv], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=cwd, env=env,
-                            stdin=subprocess.DEVNULL, start_new_session=True)
-    try:
-        output, _ = done.communicate(timeout=timeout)
-        status = done.returncode
-    except subprocess.TimeoutExpired:
-        os.killpg(done.pid, signal.SIGKILL)
-        output, _ = done.communicate()
-        status = f"none after {timeout} s"
-    except BaseException:  # we are told to end: what we started must not go on without us
-        os.killpg(done.pid, signal.SIGTERM)
-        done.wait()
-        raise
-    return status, output.decode(errors="replace")
 
 
 def program(tree, name):
@@ -96,17 +79,26 @@ def pytest_python():
     return None
 
 
-def integration(long, more, label="", environ=None):
-    python = pytest_python()
-    if python is None:
-        return [Result("pytest", FAILED, "no python3 here has pytest (Debian: python3-pytest)")]
+def pytest(python, long, more, environ):
+    """Results of one run of pytest, and whether it found any test."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         argv = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}",
                 "-o", "junit_logging=all", *(["--long", "--mpm=all"] if long else []), *more]
-        env = {"ETAG_BUILD": str(BUILD), "PYTHONDONTWRITEBYTECODE": "1", **(environ or {})}
-        status, output = run(argv, PYTEST_TIMEOUT, env, SOURCE / "tests" / "integration")
-        found = results.from_junit(report, output, status)
+        status, output = run(argv, PYTEST_TIMEOUT, environ, SOURCE / "tests" / "integration")
+        return [] if status == PYTEST_NO_TESTS else results.from_junit(report, output, status)
+
+
+def integration(long, more, label="", environ=None):
+    """Files of tests side by side: they wait for leases and time-outs more than they compute."""
+    python = pytest_python()
+    if python is None:
+        return [Result("pytest", FAILED, "no python3 here has pytest (Debian: python3-pytest)")]
+    env = {"ETAG_BUILD": str(BUILD), "PYTHONDONTWRITEBYTECODE": "1", **(environ or {})}
+    given = any(not a.startswith("-") and Path(a.split("::")[0]).exists() for a in more)
+    files = [[]] if given else [[f.name] for f in sorted((SOURCE / "tests" / "integration").glob("test_*.py"))]
+    parts = commands.side_by_side(lambda one: pytest(python, long, one + more, env), files, SIDE_BY_SIDE)
+    found = [result for part in parts for result in part] or [Result("pytest", FAILED, "collected no test")]
     for result in found:
         result.name = label + result.name
     return found
@@ -150,7 +142,7 @@ def main():
     parser.add_argument("--tsan", type=Path)
     parser.add_argument("--only", choices=STAGES, action="append")
     options, more = parser.parse_known_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    commands.end_with_us()
     stages = {
         "guards": guards.run,
         "unit": lambda: unit(BUILD),
