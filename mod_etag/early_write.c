@@ -93,7 +93,10 @@ int etag_early_write(request_rec *r)
         return refuse(r, HTTP_SERVICE_UNAVAILABLE, "the current representation is not known");
     if (current == PROBE_DENIED)
         return refuse(r, HTTP_PRECONDITION_FAILED, "a GET has no representation");
-    if (!tag_permits_write(ctx, r, current == PROBE_PRESENT))
+    /* It may be the one that is excluded. */
+    if (current == PROBE_UNREAD && field_names_ours(ctx->saved.if_none_match))
+        return refuse(r, HTTP_PRECONDITION_FAILED, "the current representation is not known");
+    if (!tag_permits_write(ctx, r, current != PROBE_ABSENT))
         return refuse(r, HTTP_PRECONDITION_FAILED, "write");
     etag_verdict(r, "precondition", "holds");
     hide_from_write(ctx, r);

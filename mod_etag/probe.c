@@ -20,7 +20,7 @@ struct probe {
     struct digest *digest;
     apr_off_t hashed;
     bool begun, hashing;
-    bool endless; /* a stream: it never has a tag, and was stopped */
+    bool endless; /* a stream, which was stopped */
     bool complete, broken;
     bool dated; /* the table may be believed, and the date of a file is wanted */
 };
@@ -290,7 +290,7 @@ static int run(request_rec *sub)
 static enum probe_result result_of(const struct probe *p, int status)
 {
     if (p->endless)
-        return PROBE_PRESENT;
+        return PROBE_UNREAD;
     switch (status) {
     case HTTP_OK:
         return p->complete && !p->broken ? PROBE_PRESENT : PROBE_FAILED;
