@@ -5,12 +5,13 @@ A test asks for `new_httpd`, `new_etagd`, `new_redis` (call them as often as nee
 made `redis`, `etagd`, `httpd`. A server's complaint that the test did not announce with expect_log()
 fails the test.
 """
+import functools
 import shutil
 import signal
 
 import pytest
 
-from env import machine
+from env import machine, writes
 from env.backend import Backend
 from env.etagd import Etagd
 from env.fuse import Fuse, Unavailable
@@ -185,3 +186,20 @@ def backend():
     """A small application for ProxyPass, running."""
     with Backend() as application:
         yield application
+
+
+# --- sites of conditional writes (env/writes.py) ---
+
+@pytest.fixture
+def scripted(new_httpd, etagd):
+    return functools.partial(writes.scripted, new_httpd, etagd)
+
+
+@pytest.fixture
+def proxied(new_httpd, etagd, backend):
+    return functools.partial(writes.proxied, new_httpd, etagd, backend)
+
+
+@pytest.fixture
+def dav(new_httpd, etagd):
+    return functools.partial(writes.dav, new_httpd, etagd)

@@ -103,7 +103,7 @@ def test_no_name_outlives_its_generation(redis, new_etagd, new_httpd, backend, m
         t.start()
     end = time.monotonic() + 6
     while time.monotonic() < end:
-        time.sleep(0.5)
+        time.sleep(0.5)  # between two faults; the threads work meanwhile
         if broken:
             redis.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
     history.stop.set()

@@ -1,27 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a conditional write's handler still sees after the judgement, which methods are judged, and where."""
-import functools
 
 import pytest
-from env import writes
 from env.backend import answer
 from env.tags import content_tag
 from env.writes import NEW, OLD, put, sent_to
-
-
-@pytest.fixture
-def scripted(new_httpd, etagd):
-    return functools.partial(writes.scripted, new_httpd, etagd)
-
-
-@pytest.fixture
-def proxied(new_httpd, etagd, backend):
-    return functools.partial(writes.proxied, new_httpd, etagd, backend)
-
-
-@pytest.fixture
-def dav(new_httpd, etagd):
-    return functools.partial(writes.dav, new_httpd, etagd)
 
 
 def test_a_list_with_tags_of_both(proxied, backend):

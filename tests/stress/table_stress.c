@@ -276,6 +276,7 @@ static unsigned one_life(uint64_t *random, unsigned readers)
     const pid_t writer = fork_writer(w, oracle_random(random));
     for (unsigned n = 3 + (unsigned)(oracle_random(random) % 5); n; n--) {
         const pid_t victim = reader[oracle_random(random) % readers];
+        /* Moments at random, anywhere in a lookup: there is no event to await. */
         usleep(1000 + (useconds_t)(oracle_random(random) % 5000));
         kill(victim, SIGSTOP);
         usleep((useconds_t)(oracle_random(random) % 10000));

@@ -216,7 +216,7 @@ class History:
     def pause_node(self):
         node = self.nodes[len(self.faults) % len(self.nodes)]
         node.pause()
-        time.sleep(2.4)  # longer than a lease
+        time.sleep(2.4)  # the fault itself: etagd stopped for longer than a lease
         node.resume()
 
     def kill_node(self):
