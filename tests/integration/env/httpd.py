@@ -121,8 +121,9 @@ class Httpd(Process):
         return done.returncode, done.stdout + done.stderr
 
     def graceful(self, config=None):
-        """apachectl graceful, optionally with another configuration; returns once it is in force."""
-        before = self.error_text().count("resuming normal operations")
+        """apachectl graceful, optionally with another configuration; returns once it is in force: httpd says so
+        while children of before may still accept, until each has closed its listeners."""
+        before, old = self.error_text().count("resuming normal operations"), self.children()
         self.write_config(config)
         self.signal(signal.SIGUSR1)
 
@@ -132,6 +133,18 @@ class Httpd(Process):
             return self.error_text().count("resuming normal operations") > before
 
         wait_for(probe, "httpd to finish a graceful restart", 30)
+        wait_for(lambda: not any(self._listens(pid) for pid in old), "children of before to stop accepting", 30)
+
+    def _listens(self, pid):
+        """Whether a child holds a listening socket of ours."""
+        with open("/proc/net/tcp") as f:
+            rows = [line.split() for line in f.readlines()[1:]]
+        inodes = {f"socket:[{row[9]}]" for row in rows if row[3] == "0A" and int(row[1].split(":")[1], 16) == self.port}
+        try:
+            held = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+        except OSError:  # it has ended, or closed one just now: the next look tells
+            return os.path.exists(f"/proc/{pid}")
+        return bool(held & inodes)
 
     def children(self):
         """Process ids of the children now."""
