@@ -35,6 +35,7 @@ etagd_libetagd_la_SOURCES = \
 	etagd/log_id.c etagd/log_id.h \
 	etagd/redis_url.c etagd/redis_url.h \
 	etagd/redis.c etagd/redis.h etagd/redis_state.h etagd/redis_connect.c \
+	etagd/redis_transport.c etagd/redis_transport.h \
 	etagd/script.c etagd/script.h \
 	etagd/coherence.c etagd/coherence.h \
 	etagd/sentinel.c etagd/sentinel.h etagd/sentinel_answer.c etagd/sentinel_answer.h \

@@ -3,13 +3,13 @@
 #include "etagd/redis.h"
 
 #include <event2/buffer.h>
-#include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <hiredis/hiredis.h>
 #include <stdlib.h>
 
 #include "etagd/clock.h"
 #include "etagd/redis_state.h"
+#include "etagd/redis_transport.h"
 
 #define UNPARSED_MAX (UINT64_C(64) << 20) /* bytes of one reply that is not complete yet */
 
@@ -97,7 +97,7 @@ bool redis_push(struct redis *r, size_t argc, const struct span *argv,
         lengths[i] = argv[i].n;
     }
     n = (int)redisFormatCommandArgv(&bytes, (int)argc, texts, lengths);
-    if (n < 0 || bufferevent_write(r->bev, bytes, (size_t)n) != 0) {
+    if (n < 0 || !redis_transport_write(r->transport, bytes, (size_t)n)) {
         redisFreeCommand(bytes);
         free(c);
         return false;
@@ -196,7 +196,7 @@ static void on_reply(struct redis *r, redisReply *reply)
 
 void redis_read(struct redis *r)
 {
-    struct evbuffer *in = bufferevent_get_input(r->bev);
+    struct evbuffer *in = redis_transport_input(r->transport);
     void *reply;
 
     while (!r->give_up && evbuffer_get_length(in)) {

@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One connection to Redis, kept up for ever: transport only. hiredis is the codec, libevent carries the
- * bytes over TCP or a unix socket. Commands are pipelined; replies come back in order, one per command.
- * After connecting it authenticates, selects the database and names itself; only then is it up. When it
- * breaks, everything in flight is answered by "lost", and it connects again after a pause of 50 ms,
- * doubling to 2 s, with a random part, so that many nodes do not come back at one moment. A URL that
- * names no server (sentinel://) waits for redis_move. Event-loop thread only.
+ * One connection to Redis, kept up for ever. hiredis is the codec, redis_transport.h carries the bytes. Commands are
+ * pipelined; replies come back in order, one per command. After connecting it authenticates, selects the database and
+ * names itself; only then is it up. When it breaks, everything in flight is answered by "lost", and it connects again
+ * after a pause of 50 ms, doubling to 2 s, with a random part, so that many nodes do not come back at one moment. A URL
+ * that names no server (sentinel://) waits for redis_move. Event-loop thread only.
  */
 #ifndef ETAGD_REDIS_H
 #define ETAGD_REDIS_H

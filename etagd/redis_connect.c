@@ -1,19 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* How a connection comes up, is watched, and goes down. */
 #include <errno.h>
-#include <event2/bufferevent.h>
-#include <event2/dns.h>
 #include <event2/event.h>
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include "etagd/redis_state.h"
+#include "etagd/redis_transport.h"
 
 #define PAUSE_FIRST_MS 50u
 #define PAUSE_MAX_MS 2000u
@@ -36,9 +31,7 @@ void redis_fail(struct redis *r, const char *why)
 
 static void close_connection(struct redis *r)
 {
-    if (r->bev)
-        bufferevent_free(r->bev);
-    r->bev = NULL;
+    redis_transport_close(r->transport);
     redis_reader_close(r);
     r->stage = STAGE_DOWN;
 }
@@ -158,7 +151,7 @@ static void on_greeted(void *arg, const struct redis_reply *reply)
     event_del(r->timer);
     r->stage = STAGE_UP;
     r->pause_ms = PAUSE_FIRST_MS;
-    r->try_ipv6 = !r->try_ipv6; /* the same family next time */
+    redis_transport_keep_family(r->transport);
     r->options.up(r->options.arg);
 }
 
@@ -197,87 +190,32 @@ static void greet(struct redis *r)
 
 /* ---- events ---- */
 
-static void on_read(struct bufferevent *bev, void *arg)
+static void on_readable(void *arg)
 {
-    (void)bev;
     redis_read(arg);
     leave(arg);
 }
 
-static void set_options(struct redis *r)
+static void on_open(void *arg)
 {
-    evutil_socket_t fd = bufferevent_getfd(r->bev);
-    int on = 1;
-
-    if (r->url.path[0])
-        return;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+    greet(arg);
+    leave(arg);
 }
 
-static void on_event(struct bufferevent *bev, short what, void *arg)
+static void on_broken(void *arg, const char *why)
 {
-    struct redis *r = arg;
-    int error = EVUTIL_SOCKET_ERROR(), dns = bufferevent_socket_get_dns_error(bev);
-    char why[256], where[160];
-
-    if (what & BEV_EVENT_CONNECTED) {
-        set_options(r);
-        greet(r);
-    } else {
-        redis_url_text(&r->url, where, sizeof where);
-        snprintf(why, sizeof why, "%s: %s", where,
-                 dns                    ? evutil_gai_strerror(dns)
-                 : what & BEV_EVENT_EOF ? "the server closed the connection"
-                                        : evutil_socket_error_to_string(error));
-        redis_fail(r, why);
-    }
-    leave(r);
-}
-
-/* libevent tries one address only, so a name is tried as one family and, failing that, as the other. */
-static int family(struct redis *r)
-{
-    struct in6_addr address;
-
-    if (evutil_inet_pton(AF_INET, r->url.at.host, &address) == 1)
-        return AF_INET;
-    if (strchr(r->url.at.host, ':'))
-        return AF_INET6;
-    r->try_ipv6 = !r->try_ipv6;
-    return r->try_ipv6 ? AF_INET6 : AF_INET;
-}
-
-static bool open_transport(struct redis *r)
-{
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
-
-    r->bev = bufferevent_socket_new(r->base, -1, BEV_OPT_CLOSE_ON_FREE);
-    if (!r->bev || !redis_reader_open(r))
-        return false;
-    bufferevent_setcb(r->bev, on_read, NULL, on_event, r);
-    bufferevent_enable(r->bev, EV_READ | EV_WRITE);
-    if (r->url.path[0]) {
-        memcpy(un.sun_path, r->url.path, strlen(r->url.path) + 1);
-        return bufferevent_socket_connect(r->bev, (struct sockaddr *)&un, sizeof un) == 0;
-    }
-    /* Looked up without blocking the loop; addresses and names of the hosts file need no server. */
-    if (!r->dns)
-        r->dns = evdns_base_new(r->base, EVDNS_BASE_INITIALIZE_NAMESERVERS | EVDNS_BASE_DISABLE_WHEN_INACTIVE);
-    return bufferevent_socket_connect_hostname(r->bev, r->dns, family(r), r->url.at.host, (int)r->url.at.port) == 0;
+    redis_fail(arg, why);
+    leave(arg);
 }
 
 static void connect_now(struct redis *r)
 {
-    char why[256], where[160];
-
     r->stage = STAGE_CONNECTING;
     redis_arm(r, r->options.connect_ms);
-    if (open_transport(r) || r->give_up)
-        return;
-    redis_url_text(&r->url, where, sizeof where);
-    snprintf(why, sizeof why, "%s: %s", where, errno ? strerror(errno) : "cannot connect");
-    redis_fail(r, why);
+    if (redis_reader_open(r))
+        redis_transport_connect(r->transport, &r->url);
+    else
+        redis_fail(r, "out of memory");
 }
 
 static void on_timer(evutil_socket_t fd, short what, void *arg)
@@ -311,11 +249,11 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
 struct redis *redis_new(struct event_base *base, const struct redis_options *options)
 {
     struct redis *r = calloc(1, sizeof *r);
+    struct redis_transport_events events = {.open = on_open, .readable = on_readable, .broken = on_broken, .arg = r};
     struct timeval now = {0, 0};
 
     if (!r)
         return NULL;
-    r->base = base;
     r->options = *options;
     r->url = *options->url;
     r->user = options->user ? strdup(options->user) : NULL;
@@ -323,9 +261,9 @@ struct redis *redis_new(struct event_base *base, const struct redis_options *opt
     r->name = strdup(options->name);
     r->newest = &r->oldest;
     r->pause_ms = PAUSE_FIRST_MS;
-    r->try_ipv6 = true; /* IPv4 first */
+    r->transport = redis_transport_new(base, &events);
     r->timer = event_new(base, -1, 0, on_timer, r);
-    if (r->timer && r->name && (!has_server(r) || event_add(r->timer, &now) == 0))
+    if (r->transport && r->timer && r->name && (!has_server(r) || event_add(r->timer, &now) == 0))
         return r;
     redis_free(r);
     return NULL;
@@ -339,8 +277,7 @@ void redis_free(struct redis *r)
     redis_lose(r);
     if (r->timer)
         event_free(r->timer);
-    if (r->dns)
-        evdns_base_free(r->dns, 0);
+    redis_transport_free(r->transport);
     free(r->user);
     free(r->password_file);
     free(r->name);

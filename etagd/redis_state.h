@@ -5,30 +5,26 @@
 
 #include "etagd/redis.h"
 
-struct bufferevent;
 struct command;
-struct evdns_base;
 struct event;
 struct redisReader;
+struct redis_transport;
 
 enum stage { STAGE_DOWN, STAGE_CONNECTING, STAGE_GREETING, STAGE_UP };
 
 struct redis {
-    struct event_base *base;
-    struct evdns_base *dns;
     struct redis_options options;
     struct redis_url url;
     char *user, *password_file, *name;
 
     enum stage stage;
-    struct bufferevent *bev;
+    struct redis_transport *transport;
     struct redisReader *reader;
     uint64_t unparsed;
     struct command *oldest, **newest;
     size_t in_flight;
     struct event *timer; /* connecting: its end; up: the oldest command's; down: the next attempt */
     unsigned pause_ms;
-    bool try_ipv6;
     bool give_up; /* decided inside a callback, done when it has returned */
     char why[256];
 };
