@@ -92,7 +92,10 @@ class Node:
         return Watch(self.socket, f"{key}#{variant}")
 
     def wait_lease(self, timeout=15.0):
+        """Until it has a lease and may share entries: a new epoch begins with a new connection for them, and what is
+        published before that one stands stays on its node."""
         self.etagd.wait_info("left_ms", lambda v: int(v) > 0, timeout)
+        self.etagd.wait_info("redis_connected", 1, timeout)
         return self
 
     def epoch(self):
