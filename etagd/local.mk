@@ -39,6 +39,7 @@ etagd_libetagd_la_SOURCES = \
 	etagd/script.c etagd/script.h \
 	etagd/coherence.c etagd/coherence.h \
 	etagd/sentinel.c etagd/sentinel.h etagd/sentinel_answer.c etagd/sentinel_answer.h \
+	etagd/sentinel_majority.c etagd/sentinel_majority.h \
 	etagd/follower.c etagd/follower.h etagd/follower_state.h etagd/follower_lease.c \
 	etagd/writer.c etagd/writer.h etagd/writer_private.h \
 	etagd/writer_memory.c etagd/writer_index.c etagd/writer_ring.c etagd/writer_dict.c etagd/writer_cells.c \

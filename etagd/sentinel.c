@@ -8,10 +8,9 @@
 #include "etagd/clock.h"
 #include "etagd/conf.h"
 #include "etagd/log.h"
-#include "etagd/sentinel_answer.h"
+#include "etagd/sentinel_majority.h"
 
 #define CONNECT_MS 2000u
-#define ELECTION_MS 10000u /* until a leader is elected or gives up (sentinel.c of Redis) */
 
 struct sentinel {
     struct sentinels *all;
@@ -21,26 +20,21 @@ struct sentinel {
     bool complete; /* of those so far */
     bool told; /* one line per outage */
     uint64_t asked_round;
-    struct sentinel_answer coming, answer;
-    uint64_t round; /* in which answer was asked for; 0: never */
-    uint64_t vote_epoch, vote_seen_ms; /* a vote for a failover that has not come to pass */
+    struct sentinel_answer coming;
 };
 
 struct sentinels {
     const struct conf *conf;
     struct sentinel_events events;
     struct event *timer;
-    const char *name;
     char master_name[128];
-    struct redis_address master;
-    uint64_t epoch; /* its configuration epoch */
+    struct sentinel_majority said;
 
     uint64_t round, asked_ms; /* the newest */
     unsigned replicas; /* of the last majority */
     struct sentinel_wait *waiting;
 
     char error[320];
-    unsigned n;
     struct sentinel one[REDIS_SENTINELS];
 };
 
@@ -62,95 +56,16 @@ static void remember_error(struct sentinel *one, const char *why)
 
 /* ---- what they say together ---- */
 
-static unsigned count_known(const struct sentinels *s)
-{
-    unsigned known = s->n;
-
-    for (unsigned i = 0; i < s->n; i++)
-        if (s->one[i].round && s->one[i].answer.others + 1 > known)
-            known = s->one[i].answer.others + 1;
-    return known;
-}
-
-/* A vote given at a time that we do not know, but saw no later than vote_seen_ms. Its failover is given up
- * failover-timeout after the election at the latest; the leader's may be another one than this Sentinel's, hence
- * twice. A leader that was stopped in between and promotes later still is met by WAIT. */
-static bool may_have_voted(const struct sentinel *one)
-{
-    return one->vote_epoch && clock_boot_ms() - one->vote_seen_ms <= 2 * one->answer.failover_ms + ELECTION_MS;
-}
-
-static bool agrees(const struct sentinel *one, uint64_t round)
-{
-    return one->round >= round && one->answer.well && sentinel_same_address(&one->answer.master, &one->all->master) &&
-           !may_have_voted(one);
-}
-
-static unsigned count_agreeing(const struct sentinels *s, uint64_t round)
-{
-    unsigned agreeing = 0;
-
-    for (unsigned i = 0; i < s->n; i++)
-        agreeing += agrees(&s->one[i], round);
-    return agreeing;
-}
-
-static bool has_majority(const struct sentinels *s, uint64_t round, unsigned *replicas)
-{
-    struct sentinel_replicas all = {.n = 0};
-
-    for (unsigned i = 0; i < s->n; i++)
-        if (agrees(&s->one[i], round))
-            sentinel_add_replicas(&all, &s->one[i].answer.replicas);
-    *replicas = (unsigned)all.n;
-    return count_agreeing(s, round) > count_known(s) / 2 && !all.full;
-}
-
 static void ask_all(struct sentinels *s);
 
-static void follow(struct sentinels *s, const struct sentinel_answer *answer)
+static void follow(struct sentinels *s)
 {
     char where[REDIS_HOST + 16];
 
-    s->epoch = answer->config_epoch;
-    if (sentinel_same_address(&s->master, &answer->master))
-        return;
-    s->master = answer->master;
-    address_text(&s->master, where, sizeof where);
+    address_text(&s->said.master, where, sizeof where);
     log_info("the master of %s is %s", s->master_name, where);
-    s->events.master(s->events.arg, &s->master);
+    s->events.master(s->events.arg, &s->said.master);
     ask_all(s); /* votes were asked about the one before */
-}
-
-static bool is_fresh(const struct sentinel *one)
-{
-    return one->round && one->round + 1 >= one->all->round;
-}
-
-/* A newer failover counts at once: who made it has a majority behind it. What says less than is known counts when
- * most say so and nobody knows better any more, which happens when all Sentinels were set up anew. */
-static void look_for_master(struct sentinels *s, const struct sentinel *said)
-{
-    unsigned same = 0;
-
-    /* Who leads a failover tells its epoch together with the old master's address until it is over. */
-    if (s->master.host[0] && !said->answer.well)
-        return;
-    if (s->master.host[0] == '\0' || said->answer.config_epoch > s->epoch) {
-        follow(s, &said->answer);
-        return;
-    }
-    for (unsigned i = 0; i < s->n; i++) {
-        const struct sentinel_answer *answer = &s->one[i].answer;
-
-        if (!is_fresh(&s->one[i]) || !answer->well)
-            continue;
-        if (answer->config_epoch == s->epoch && sentinel_same_address(&answer->master, &s->master))
-            return;
-        same += sentinel_same_address(&answer->master, &said->answer.master);
-    }
-    if (same > count_known(s) / 2)
-        follow(s, &said->answer);
 }
 
 static struct sentinel_wait *take_waiting(struct sentinels *s, uint64_t round)
@@ -173,7 +88,7 @@ static void consider(struct sentinels *s)
     struct sentinel_wait *w;
     unsigned replicas;
 
-    if (!has_majority(s, round, &replicas))
+    if (!sentinel_majority_agrees(&s->said, round, clock_boot_ms(), &replicas))
         return;
     s->replicas = replicas;
     s->error[0] = '\0';
@@ -185,26 +100,16 @@ static void consider(struct sentinels *s)
 
 static void ask(struct sentinel *one);
 
-static void note_vote(struct sentinel *one)
-{
-    uint64_t epoch = one->answer.vote_epoch > one->answer.config_epoch ? one->answer.vote_epoch : 0;
-
-    if (epoch != one->vote_epoch)
-        one->vote_seen_ms = clock_boot_ms();
-    one->vote_epoch = epoch;
-}
-
 static void on_answered(struct sentinel *one)
 {
     struct sentinels *s = one->all;
 
     one->asking = false;
     if (one->complete) {
-        one->answer = one->coming;
-        one->round = one->asked_round;
         one->told = false;
-        note_vote(one);
-        look_for_master(s, one);
+        if (sentinel_majority_told(&s->said, (unsigned)(one - s->one), &one->coming, one->asked_round, s->round,
+                                   clock_boot_ms()))
+            follow(s);
         consider(s);
     }
     if (one->again)
@@ -258,18 +163,18 @@ static void ask(struct sentinel *one)
 {
     struct sentinels *s = one->all;
     struct span name = span_str(s->master_name);
-    bool known = s->master.host[0] != '\0';
+    bool known = s->said.master.host[0] != '\0';
     char port[8];
 
     one->again = one->asking;
     if (one->asking || !redis_is_up(one->ask))
         return;
-    snprintf(port, sizeof port, "%u", known ? s->master.port : 1);
+    snprintf(port, sizeof port, "%u", known ? s->said.master.port : 1);
     struct span master[] = {SPAN_LITERAL("SENTINEL"), SPAN_LITERAL("MASTER"), name};
     struct span replicas[] = {SPAN_LITERAL("SENTINEL"), SPAN_LITERAL("REPLICAS"), name};
     struct span vote[] = {SPAN_LITERAL("SENTINEL"),
                           SPAN_LITERAL("IS-MASTER-DOWN-BY-ADDR"),
-                          known ? span_str(s->master.host) : SPAN_LITERAL("127.0.0.1"),
+                          known ? span_str(s->said.master.host) : SPAN_LITERAL("127.0.0.1"),
                           span_str(port),
                           SPAN_LITERAL("0"),
                           SPAN_LITERAL("etagd")};
@@ -284,7 +189,7 @@ static void ask_all(struct sentinels *s)
 {
     s->round++;
     s->asked_ms = clock_boot_ms();
-    for (unsigned i = 0; i < s->n; i++)
+    for (unsigned i = 0; i < s->said.n; i++)
         ask(&s->one[i]);
 }
 
@@ -382,7 +287,7 @@ struct sentinels *sentinels_new(struct event_base *base, const struct conf *conf
     snprintf(s->master_name, sizeof s->master_name, "%s", url->master);
     s->timer = event_new(base, -1, EV_PERSIST, on_timer, s);
     for (unsigned i = 0; i < url->nsentinels; i++) {
-        struct sentinel *one = &s->one[s->n++];
+        struct sentinel *one = &s->one[s->said.n++];
 
         *one = (struct sentinel){.all = s, .at = url->sentinels[i]};
         if (!make_connections(one, base))
@@ -400,7 +305,7 @@ void sentinels_free(struct sentinels *s)
     if (!s)
         return;
     s->waiting = NULL;
-    for (unsigned i = 0; i < s->n; i++) {
+    for (unsigned i = 0; i < s->said.n; i++) {
         redis_free(s->one[i].ask);
         redis_free(s->one[i].listen);
     }
@@ -421,9 +326,10 @@ void sentinels_ask(struct sentinels *s, struct sentinel_wait *wait)
 
 void sentinels_stats(const struct sentinels *s, struct sentinel_stats *out)
 {
-    out->known = count_known(s);
-    out->agreeing = count_agreeing(s, s->round ? s->round - 1 : 0); /* the newest round may be on its way */
+    out->known = sentinel_majority_known(&s->said);
+    out->agreeing = sentinel_majority_agreeing(&s->said, s->round ? s->round - 1 : 0,
+                                               clock_boot_ms()); /* the newest round may be on its way */
     out->replicas = s->replicas;
-    out->master = s->master;
+    out->master = s->said.master;
     memcpy(out->error, s->error, sizeof out->error);
 }

@@ -23,6 +23,8 @@ check_PROGRAMS += \
 	tests/unit/test_conf \
 	tests/unit/test_connection \
 	tests/unit/test_coherence \
+	tests/unit/test_sentinel_answer \
+	tests/unit/test_sentinel_majority \
 	tests/unit/test_entry_text \
 	tests/unit/test_effect \
 	tests/unit/test_hosts \
@@ -88,6 +90,10 @@ tests_unit_test_fetch_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_fetch_LDADD = $(TEST_LDADD)
 tests_unit_test_coherence_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_coherence_LDADD = $(TEST_LDADD)
+tests_unit_test_sentinel_answer_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_sentinel_answer_LDADD = $(TEST_LDADD) $(HIREDIS_LIBS)
+tests_unit_test_sentinel_majority_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_sentinel_majority_LDADD = $(TEST_LDADD)
 tests_unit_test_store_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_store_LDADD = $(TEST_LDADD)
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Redis with two replicas and three Sentinels: the master is found and followed, and a lease is given only while
 nobody can have taken its place."""
+import os
 import time
 
 import pytest
@@ -100,6 +101,16 @@ def test_a_master_that_is_handed_over(nodes, farm):
     learn(nodes, '"v2"')
 
 
+def test_a_switch_is_heard_at_once(farm, new_etagd):
+    """Without waiting for the next turn, which is far off when the lease is long."""
+    old = f"127.0.0.1:{farm.servers[0].port}"
+    node = Node(new_etagd(redis=farm.url, node="one", config="Lease 60s\n").start()).wait_lease()
+    assert node.info("Lease")["master"] == old
+    assert farm.sentinels[0].call("SENTINEL", "FAILOVER", "mymaster") == "OK"
+    wait_for(lambda: farm.sentinels[0].master()["port"] != str(farm.servers[0].port), "the failover", 20)
+    node.wait_info("master", lambda m: m != old, 3)
+
+
 def is_etagd(first):
     """By its connection's name, which it tells first of all."""
     return b"etagd:" in first
@@ -188,9 +199,16 @@ def test_no_majority_of_sentinels(patient):
     assert lapses(node) < LEASE + 0.3
     assert node.look(URL) == "VOID"
     assert "of 3 Sentinels agree" in node.info("Lease")["last_error"]
+    # In the log of a master that may have been replaced a record is worth nothing: it is kept.
+    assert node.call("ETAG", "INVALIDATE", "tag", "x") == b"local"
+    wait_for(lambda: farm.servers[0].call("XREVRANGE", LOG, "+", "-", "COUNT", 1)[0][1][1] == b"x", "it to be there")
+    assert node.info("Store")["invalidations_unsent"] == "1"
     farm.sentinels[1].resume()
+    node.wait_info("invalidations_unsent", "0")
     node.wait_lease()
     assert node.look(URL).startswith("HIT"), "nothing was lost"
+    told = [f for _, fields in farm.servers[0].call("XRANGE", LOG, "-", "+") for f in fields]
+    assert told.count(b"x") == 1, "it is the same record, not a second one"
     farm.sentinels[0].resume()
 
 
@@ -206,6 +224,36 @@ def test_a_name_that_no_sentinel_knows(patient, new_etagd):
     farm, _ = patient
     node = Node(new_etagd(redis=farm.url.replace("mymaster", "other"), node="two").start())
     node.wait_info("last_error", lambda text: 'no master "other"' in text)
+
+
+def test_a_replica_is_no_master(redis, new_redis, new_sentinel, new_etagd):
+    """A Sentinel may name one for a while; a node that follows it waits for a master."""
+    copy = new_redis(options=[f"replicaof 127.0.0.1 {redis.port}"]).start()
+    sentinel = new_sentinel(copy.port, quorum=1, down_after=60000).start()
+    wait_for(lambda: sentinel.master()["flags"] == "master", "the Sentinel to be ready")
+    node = Node(new_etagd(redis=f"sentinel://{NAME}@127.0.0.1:{sentinel.port}", node="one").start())
+    node.wait_info("last_error", lambda text: "no master but a slave" in text)
+    copy.call("REPLICAOF", "NO", "ONE")
+    node.wait_lease()
+
+
+def test_sentinels_with_a_password(new_redis, new_sentinel, new_etagd, redis, work):
+    sentinel = new_sentinel(redis.port, quorum=1, options=["requirepass guard"])
+    sentinel.password = "guard"
+    sentinel.start()
+    wait_for(lambda: sentinel.master()["flags"] == "master", "the Sentinel to be ready")
+    secret = work / "secret"
+    secret.write_text("wrong\n")
+    url = f"sentinel://mymaster@127.0.0.1:{sentinel.port}"
+    etagd = new_etagd(redis=url, node="one", config=f"SentinelPasswordFile {secret}\n")
+    os.chown(secret, etagd.folder.stat().st_uid, etagd.folder.stat().st_gid)
+    os.chmod(secret, 0o600)
+    node = Node(etagd.start())
+    node.wait_info("last_error", lambda text: "WRONGPASS" in text and "SentinelPasswordFile" in text)
+    secret.write_text("guard\n")
+    node.wait_lease()
+    bare = Node(new_etagd(redis=url, node="two").start())
+    bare.wait_info("last_error", lambda text: "NOAUTH" in text and "SentinelPasswordFile" in text)
 
 
 def test_the_shipped_settings_work_together(new_redis, new_sentinel, new_etagd, work):

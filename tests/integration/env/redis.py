@@ -18,7 +18,29 @@ def server_program(folder):
         return str(link)
 
 
-class Redis(Process):
+class RespServer(Process):
+    """Answers on self.address (a port of 127.0.0.1 as a pair, or a socket's path), after AUTH where self.password is set."""
+
+    address = password = None
+
+    def client(self):
+        c = Resp(self.address)
+        if self.password:
+            c.call("AUTH", self.password)
+        return c
+
+    def call(self, *args):
+        with self.client() as c:
+            return c.call(*args)
+
+    def ready(self):
+        try:
+            return self.call("PING") == "PONG"
+        except (OSError, RespError):  # not listening yet, or still loading
+            return False
+
+
+class Redis(RespServer):
     """On a TCP port and a unix socket at once. Keeps nothing on disk unless save() is called."""
 
     name = "redis"
@@ -26,7 +48,7 @@ class Redis(Process):
     def __init__(self, folder, password=None, options=()):
         super().__init__(folder)
         self.port = machine.free_port()
-        self.socket = self.folder / "redis.sock"
+        self.socket = self.address = self.folder / "redis.sock"
         self.password = password
         self.options = list(options)  # redis.conf lines
         self.server = server_program(self.folder)
@@ -38,23 +60,6 @@ class Redis(Process):
             lines.append(f"requirepass {self.password}")
         machine.write(self.folder / "redis.conf", "\n".join(lines + self.options) + "\n", 0o600)
         return [self.server, self.folder / "redis.conf"]
-
-    def ready(self):
-        try:
-            with self.client() as c:
-                return c.call("PING") == "PONG"
-        except (OSError, RespError):  # not listening yet, or still loading
-            return False
-
-    def client(self):
-        c = Resp(self.socket)
-        if self.password:
-            c.call("AUTH", self.password)
-        return c
-
-    def call(self, *args):
-        with self.client() as c:
-            return c.call(*args)
 
     def cli(self, *args):
         """The real redis-cli over TCP; returns what it printed."""

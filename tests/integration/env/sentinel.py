@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Private Redis Sentinels, and a master with replicas that they watch."""
 from . import machine
-from .process import Process, wait_for
-from .redis import server_program
-from .resp import Resp, RespError
+from .process import wait_for
+from .redis import RespServer, server_program
 
 NAME = "mymaster"
 
 
-class Sentinel(Process):
+class Sentinel(RespServer):
     name = "sentinel"
 
     def __init__(self, folder, port, quorum=2, down_after=1000, failover_timeout=4000, options=()):
         super().__init__(folder)
         self.port = machine.free_port()
+        self.address = ("127.0.0.1", self.port)
         server = server_program(self.folder)
         lines = ["bind 127.0.0.1", f"port {self.port}", f"dir {self.folder}", "daemonize no",
                  f"sentinel monitor {NAME} 127.0.0.1 {port} {quorum}",
@@ -21,26 +21,9 @@ class Sentinel(Process):
                  f"sentinel failover-timeout {NAME} {failover_timeout}", *options]
         self.conf = machine.write(self.folder / "sentinel.conf", "\n".join(lines) + "\n", 0o600)
         self.command = [server, self.conf, "--sentinel"]
-        self.password = None
 
     def argv(self):
         return self.command
-
-    def client(self):
-        c = Resp(("127.0.0.1", self.port))
-        if self.password:
-            c.call("AUTH", self.password)
-        return c
-
-    def call(self, *args):
-        with self.client() as c:
-            return c.call(*args)
-
-    def ready(self):
-        try:
-            return self.call("PING") == "PONG"
-        except (OSError, RespError):
-            return False
 
     def master(self):
         """What SENTINEL MASTER says, as a dictionary of text."""
