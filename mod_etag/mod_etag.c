@@ -95,7 +95,7 @@ static void insert_in(request_rec *r)
         return;
     if ((r->method_number != M_GET || r->header_only) && ctx->dir->engine == ETAG_ENGINE_ON)
         request_remove_filter(r, "BYTERANGE"); /* RFC 9110 14.2: a Range is for GET; it cuts whatever passes */
-    if (r->method_number == M_GET || strcmp(r->method, "QUERY") == 0)
+    if (r->method_number == M_GET || request_is_query(r))
         ap_add_output_filter_handle(in_handle, NULL, r, r->connection);
     else if (request_is_unsafe(r) && ctx->dir->engine == ETAG_ENGINE_ON &&
              (ctx->dir->early || generation_wanted(ctx->dir)))
@@ -106,7 +106,7 @@ static void insert_in(request_rec *r)
 static void insert_fin(request_rec *r)
 {
     struct etag_request *ctx = etag_request(r);
-    if (ctx && r->method_number == M_GET)
+    if (ctx && (r->method_number == M_GET || request_is_query(r)))
         ap_add_output_filter_handle(fin_handle, NULL, r, r->connection);
 }
 

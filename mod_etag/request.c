@@ -132,6 +132,11 @@ bool request_file_key(request_rec *r, struct key *out)
 
 /* --- conditions --- */
 
+bool request_is_query(const request_rec *r)
+{
+    return strcmp(r->method, "QUERY") == 0; /* httpd has no number for it */
+}
+
 bool request_is_unsafe(const request_rec *r)
 {
     switch (r->method_number) {
@@ -142,7 +147,7 @@ bool request_is_unsafe(const request_rec *r)
     case M_PROPFIND:
         return false;
     default:
-        return strcmp(r->method, "QUERY") != 0 && strcmp(r->method, "REPORT") != 0 && strcmp(r->method, "SEARCH") != 0;
+        return !request_is_query(r) && strcmp(r->method, "REPORT") != 0 && strcmp(r->method, "SEARCH") != 0;
     }
 }
 
@@ -213,8 +218,10 @@ static struct precondition_field field(const char *value)
 
 static enum precondition_method method_of(const request_rec *r)
 {
-    static const char *const safe[] = {"PROPFIND", "REPORT", "SEARCH", "QUERY"};
+    static const char *const safe[] = {"PROPFIND", "REPORT", "SEARCH"};
 
+    if (request_is_query(r))
+        return PRECONDITION_QUERY;
     switch (r->method_number) {
     case M_GET:
         return PRECONDITION_GET;

@@ -56,6 +56,9 @@ const char *request_names(request_rec *r, const struct etag_dir *dir, const char
  * in names are held by the variant. */
 bool request_has_credentials(request_rec *r, const struct etag_dir *dir, const char *names);
 
+/* RFC 10008: asks for a result of the request's content. */
+bool request_is_query(const request_rec *r);
+
 /* What may change the resource: neither safe (RFC 9110 9.2.1, and QUERY, RFC 10008) nor CONNECT. An unknown
  * method may. */
 bool request_is_unsafe(const request_rec *r);

@@ -15,6 +15,12 @@ static bool has_date(const struct precondition_representation *rep)
     return rep->exists && (rep->modified.is == PRECONDITION_DATED || rep->modified.is == PRECONDITION_NAMED);
 }
 
+/* Whether the method asks for the representation: what the client has already is not sent again. */
+static bool reads(const struct precondition_request *req)
+{
+    return req->method == PRECONDITION_GET || req->method == PRECONDITION_QUERY;
+}
+
 /* A client's tag as the tag it stands for, and the coding of the bytes it names. */
 static struct entity_tag base_of(const struct entity_tag *tag, const struct precondition_representation *rep,
                                  enum coding *c)
@@ -55,7 +61,7 @@ static bool if_match(const struct precondition_request *req, const struct precon
  * whatever name the representation has. */
 static bool coding_counts(const struct precondition_request *req, enum coding c)
 {
-    if (req->method != PRECONDITION_GET || c == CODING_IDENTITY)
+    if (!reads(req) || c == CODING_IDENTITY)
         return true;
     return coding_accepted(req->accept_encoding.value, req->accept_encoding.present, c);
 }
@@ -85,7 +91,7 @@ static bool if_none_match(const struct precondition_request *req, const struct p
     }
     if (out->matched.opaque.p)
         return false;
-    return members > 0 || req->method == PRECONDITION_GET;
+    return members > 0 || reads(req);
 }
 
 /* Whether the representation is the one of that date. */
@@ -150,8 +156,7 @@ static enum precondition_result evaluate(const struct precondition_request *req,
                                          const struct precondition_representation *rep,
                                          struct precondition_outcome *out, bool *doubt)
 {
-    enum precondition_result none_match_false =
-        req->method == PRECONDITION_GET ? PRECONDITION_NOT_MODIFIED : PRECONDITION_FAILED;
+    enum precondition_result none_match_false = reads(req) ? PRECONDITION_NOT_MODIFIED : PRECONDITION_FAILED;
 
     if (req->if_match.present) {
         if (!if_match(req, rep))
@@ -165,7 +170,7 @@ static enum precondition_result evaluate(const struct precondition_request *req,
     }
     if (req->if_none_match.present)
         return if_none_match(req, rep, out) ? PRECONDITION_PROCEED : none_match_false;
-    if (req->method == PRECONDITION_GET && not_modified_since(req, rep) == IS_TRUE)
+    if (reads(req) && not_modified_since(req, rep) == IS_TRUE)
         return PRECONDITION_NOT_MODIFIED;
     return PRECONDITION_PROCEED;
 }

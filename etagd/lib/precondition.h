@@ -5,7 +5,7 @@
  *
  * Policies where the RFC leaves room (docs/design.md says why):
  *  - a malformed list element is ignored; a present If-Match without one well-formed element is
- *    false; an If-None-Match without one matches nothing on GET and HEAD and is false elsewhere;
+ *    false; an If-None-Match without one matches nothing on GET, HEAD and QUERY and is false elsewhere;
  *  - an invalid date, also two joined lines of a date field, is as if the field were absent;
  *  - If-Modified-Since in the future of the server's clock is invalid (13.1.3 allows comparing;
  *    RFC 7232 3.3 said ignore); If-Unmodified-Since in the future is compared as it is;
@@ -29,7 +29,8 @@
 enum precondition_method {
     PRECONDITION_GET,    /* GET and HEAD */
     PRECONDITION_IGNORE, /* OPTIONS, TRACE, CONNECT */
-    PRECONDITION_SAFE,   /* other safe methods, e.g. QUERY (RFC 10008): a false If-None-Match is 412 there */
+    PRECONDITION_QUERY,  /* a GET of its result's resource (RFC 10008 2.6), but always answered whole */
+    PRECONDITION_SAFE,   /* other safe methods: a false If-None-Match is 412 there */
     PRECONDITION_UNSAFE
 };
 

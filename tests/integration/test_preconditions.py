@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conditions that stock httpd, or a handler, would judge by other rules than RFC 9110's; one test each. All of them
 together are in test_matrix.py."""
+import itertools
 import time
 
 import pytest
@@ -101,9 +102,27 @@ def test_a_query_is_compared_with_the_tag_of_its_own_result(site, backend):
     backend.routes["/r"] = serve
     assert site.get("/r").etag == '"get"'
     for field, value, status in (("If-Match", '"query"', 200), ("If-Match", '"get"', 412), ("If-Match", "*", 200),
-                                 ("If-None-Match", '"get"', 200), ("If-None-Match", 'W/"query"', 412)):
+                                 ("If-None-Match", '"get"', 200), ("If-None-Match", 'W/"query"', 304),
+                                 ("If-None-Match", "*", 304), ("If-None-Match", "abc", 200)):
         got = site.request("QUERY", "/r", {field: value}, b"q")
         assert (got.status, got.body == b"QUERY") == (status, status == 200), (field, value)
+        if status == 304:
+            assert (got.etag, got.header("Content-Type")) == (value if value != "*" else '"query"', None)
+
+
+def test_a_query_whose_result_is_compressed(new_httpd, etagd, backend):
+    """The tag that the client got for it comes back, and counts where it would be sent so again."""
+    site = new_httpd(modules=["proxy", "proxy_http", "filter", "deflate"], etagd=etagd)
+    site.config = f"ETagEngine On\nSetOutputFilter DEFLATE\nProxyPass / {backend.url}/\n"
+    backend.page("/r", PAGE * 9, [*HTML, ("ETag", '"q"')])
+    site.start()
+    gzip = {"Accept-Encoding": "gzip"}
+    got = site.request("QUERY", "/r", gzip, b"q")
+    assert got.header("Content-Encoding") == "gzip" and got.etag.startswith('"q') and got.etag.endswith('-gzip"')
+    again = site.request("QUERY", "/r", {**gzip, "If-None-Match": got.etag}, b"q")
+    assert (again.status, again.etag, again.header("Vary")) == (304, got.etag, "Accept-Encoding")
+    assert again.header("Content-Encoding") is None
+    assert site.request("QUERY", "/r", {"If-None-Match": got.etag}, b"q").body == PAGE * 9
 
 
 def test_a_query_whose_result_has_no_tag_is_the_applications_business(site, backend):
@@ -126,9 +145,10 @@ def test_a_query_is_never_early_and_invalidates_nothing(new_httpd, etagd, backen
         return got.status == 304 and got.header("Cache-Status").startswith("mod_etag; hit")
 
     assert early()
-    for fields in ({}, {"If-None-Match": tag}, {"If-None-Match": "*"}, {"If-Match": OTHER}):
+    for fields, content in itertools.product(({}, {"If-None-Match": tag}, {"If-None-Match": "*"}, {"If-Match": OTHER}),
+                                             (b"q", b"")):
         asked = backend.count("/r")
-        got = site.request("QUERY", "/r", fields, b"q")
+        got = site.request("QUERY", "/r", fields, content)
         assert (got.status, got.body) == (200, PAGE) and backend.count("/r") == asked + 1, fields
         assert backend.last().method == "QUERY" and early()
     assert site.request("PUT", "/r", {}, b"x").status == 200 and not early()
@@ -192,6 +212,27 @@ def test_trace_ignores_conditions(httpd):
     for field in ("If-Match", "If-None-Match"):
         got = httpd.request("TRACE", "/f.txt", {field: '"x"', "Range": "bytes=2-5"})
         assert got.status == 200 and field.encode() in got.body
+
+
+@pytest.mark.parametrize("field", ["If-Match", "If-None-Match", "If-Unmodified-Since"])
+def test_connect_ignores_conditions(new_httpd, etagd, backend, field):
+    """Also where it is no tunnel that is asked for."""
+    site = new_httpd(modules=["proxy", "proxy_connect"], etagd=etagd)
+    site.config = f"ETagEngine On\nProxyRequests On\nAllowCONNECT {backend.port}\n"
+    site.start()
+    backend.raw("/p", answer(PAGE, HTML))
+    value = OTHER if field != "If-Unmodified-Since" else EARLIER
+    with site.connect() as c:
+        c.sock.sendall(f"CONNECT 127.0.0.1:{backend.port} HTTP/1.1\r\nHost: 127.0.0.1:{backend.port}\r\n"
+                       f"{field}: {value}\r\n\r\n".encode())
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += c.sock.recv(1)
+        assert head.startswith(b"HTTP/1.0 200") or head.startswith(b"HTTP/1.1 200"), head
+        c.sock.sendall(b"GET /p HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert PAGE in b"".join(iter(lambda: c.sock.recv(65536), b""))
+    stock = site.request("CONNECT", "/p")
+    assert site.request("CONNECT", "/p", {field: value}).status == stock.status
 
 
 @pytest.mark.parametrize("filling", ['"x", ', ",", '"', "W/", 'W/"', '"a,b",', "abc,", '""', "x\\\",", "\xe9,"])

@@ -142,6 +142,12 @@ struct combination {
     const struct accept_field *accept;
 };
 
+/* RFC 10008 2.6: a conditional QUERY is a conditional GET of what its result represents. */
+static bool oracle_reads(const struct combination *c)
+{
+    return c->method == PRECONDITION_GET || c->method == PRECONDITION_QUERY;
+}
+
 /* Whether member i names the representation: 8.8.3.2, and a coding only where tags are ours. */
 static bool names(const struct combination *c, const struct list_field *f, size_t i, bool strong)
 {
@@ -172,7 +178,7 @@ static int oracle_none_match_member(const struct combination *c)
 
         if (!names(c, c->if_none_match, i, false))
             continue;
-        if (c->method == PRECONDITION_GET && suffix != CODING_IDENTITY && !c->accept->admits[suffix])
+        if (oracle_reads(c) && suffix != CODING_IDENTITY && !c->accept->admits[suffix])
             continue;
         if (suffix == c->rep->coding)
             return (int)i;
@@ -190,7 +196,7 @@ static bool oracle_if_none_match(const struct combination *c, int *member)
     *member = oracle_none_match_member(c);
     if (*member >= 0)
         return false;
-    return c->method == PRECONDITION_GET || c->if_none_match->n > 0;
+    return oracle_reads(c) || c->if_none_match->n > 0;
 }
 
 static bool oracle_if_range(const struct combination *c)
@@ -217,7 +223,7 @@ static char oracle_date(const struct combination *c, const struct date_field *f)
 
 static enum precondition_result oracle(const struct combination *c, bool *range, int *member)
 {
-    bool get = c->method == PRECONDITION_GET, whole = false;
+    bool get = c->method == PRECONDITION_GET, reads = oracle_reads(c), whole = false;
 
     *range = false;
     *member = -1;
@@ -239,10 +245,10 @@ static enum precondition_result oracle(const struct combination *c, bool *range,
     /* 3. When If-None-Match is present ... */
     if (c->if_none_match->text) {
         if (!oracle_if_none_match(c, member))
-            return get ? PRECONDITION_NOT_MODIFIED : PRECONDITION_FAILED;
+            return reads ? PRECONDITION_NOT_MODIFIED : PRECONDITION_FAILED;
     }
     /* 4. When the method is GET or HEAD, If-None-Match is not present, and If-Modified-Since is ... */
-    if (get && !c->if_none_match->text && c->if_modified_since->date <= NOW) {
+    if (reads && !c->if_none_match->text && c->if_modified_since->date <= NOW) {
         char is = oracle_date(c, c->if_modified_since);
 
         if (is == '=' || is == '<')
@@ -358,8 +364,8 @@ static void judge(const struct combination *c, const struct texts *t)
         complain(c, &got, (int)result, range, member);
 }
 
-static const enum precondition_method methods[] = {PRECONDITION_GET, PRECONDITION_IGNORE, PRECONDITION_SAFE,
-                                                   PRECONDITION_UNSAFE};
+static const enum precondition_method methods[] = {PRECONDITION_GET, PRECONDITION_IGNORE, PRECONDITION_QUERY,
+                                                   PRECONDITION_SAFE, PRECONDITION_UNSAFE};
 
 /* For one representation and method: all four conditionals, all codings. Range rides along in turn. */
 static size_t judge_conditionals(struct combination *c, const struct texts *t)

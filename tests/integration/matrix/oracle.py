@@ -11,6 +11,9 @@ from typing import Optional, Tuple
 
 PERFORM, NOT_MODIFIED, FAILED, PARTIAL, UNSATISFIABLE = "perform", 304, 412, 206, 416
 
+# Methods that ask for a representation: 304 where it is the one that the client has. A conditional QUERY is a
+# conditional GET of what its result is a representation of (RFC 10008 2.6, A.5).
+READS = ("GET", "HEAD", "QUERY")
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -114,8 +117,9 @@ def if_none_match(value, rep, method):
         for m in given:
             if weak(m, rep.tag):
                 return False, m
-    # Policy: a list without one well-formed member matches nothing on GET and HEAD, and stops any other method.
-    return bool(given) or method in ("GET", "HEAD"), None
+    # Policy: a list without one well-formed member matches nothing where a 304 would be the answer, and stops any
+    # other method.
+    return bool(given) or method in READS, None
 
 
 def if_modified_since(value, rep, now):
@@ -160,7 +164,7 @@ def decide(method, lines, rep, now, otherwise=200):
     # 13.2.1: only where the answer would be 2xx, and where the method selects or changes a representation.
     if method in ("OPTIONS", "TRACE", "CONNECT") or not (200 <= otherwise < 300 or otherwise == 412):
         return Decision(PERFORM)
-    reads = method in ("GET", "HEAD")
+    reads = method in READS
     matches, modified = field(lines, "If-Match"), field(lines, "If-Modified-Since")
     differs, unmodified = field(lines, "If-None-Match"), field(lines, "If-Unmodified-Since")
     # 13.2.2, step by step.
