@@ -4,10 +4,10 @@ from pathlib import Path
 
 from results import FAILED, PASSED, Result
 
-from . import directives, layers, length, options, registration, rules, words
+from . import directives, layers, length, messages, options, registration, rules, words
 from .tree import Tree
 
-GUARDS = (layers, length, directives, options, registration, rules, words)
+GUARDS = (layers, length, directives, options, registration, rules, messages, words)
 
 
 def complaints(guard, tree):
