@@ -124,6 +124,9 @@ tests_integration_tools_lookup_LDADD = etagd/libetag.la
 EXTRA_PROGRAMS += tests/bench/table_lookup
 tests_bench_table_lookup_CFLAGS = $(TEST_CFLAGS)
 tests_bench_table_lookup_LDADD = $(TEST_LDADD) -lm
+EXTRA_PROGRAMS += tests/bench/followers
+tests_bench_followers_CFLAGS = $(ETAG_CFLAGS)
+tests_bench_followers_LDADD = etagd/libetagd.la
 
 # The reader with faults planted: these programs must then fail (tests/programs.py).
 PLANTED = -DPLANT_WINDOW -DPLANT_CHECKSUM -DPLANT_LEASE

@@ -133,26 +133,41 @@ class Invalidations:
         self.collect()
 
 
-def measure(bench):
+def three_nodes(bench, config=""):
     backend = bench.start(servers.BenchHttpd(bench.own_folder("backend"), own=False))
-    nodes = Nodes(bench, True, CONFIG.format(port=backend.port), ("proxy", "proxy_http"))
+    return Nodes(bench, True, config + CONFIG.format(port=backend.port), ("proxy", "proxy_http")), backend
+
+
+def carry_out(bench, nodes, backend, count):
+    """So many invalidations, after one that does not count; they, and what they took of the machine."""
     run = Invalidations(nodes, Page(nodes, backend))
     parts = [nodes.redis, *nodes.etagd]
     run.over_http()
     run.latencies.clear()
     run.checked.clear()
     before, began = [cpu.snapshot(p) for p in parts], time.monotonic()
-    run.run(bench.rounds(COUNT, QUICK_COUNT))
+    run.run(count)
     wall = time.monotonic() - began
     busy = sum(cpu.spent(b, cpu.snapshot(p)) for b, p in zip(before, parts)) / 1e9 / wall / len(bench.cpus)
     if busy > 0.3:
         raise Failed(f"Redis and the daemons took {busy:.0%} of the machine: no latency at a moderate load")
-    how = {"unit": "ms", "rounds": "invalidations"}
-    p50 = Figure("p50", run.latencies, ("<=", 1), **how)
-    p99 = Figure("p99", run.latencies, ("<=", 10), statistic=functools.partial(stats.quantile, q=0.99), **how)
+    return run, busy
+
+
+def quantile(run, q, bar):
+    return Figure(f"p{100 * q:g}", run.latencies, bar, "ms", functools.partial(stats.quantile, q=q), "invalidations")
+
+
+def figures(bench, run, busy):
+    p50, p99 = quantile(run, 0.5, ("<=", 1)), quantile(run, 0.99, ("<=", 10))
     p50.facts += [f"Poisson arrivals, mean gap {MEAN_GAP * 1000:.0f} ms;"
                   f" Redis and three etagd took {busy:.1%} of the machine",
                   f"{len(run.checked)} checked over HTTP, no 304 after the stamp; last new answer received after"
                   f" {bench.spread(run.checked)} ms"]
     p99.facts.append("negative: the tables knew before the reply to XADD was read")
     return [p50, p99]
+
+
+def measure(bench):
+    nodes, backend = three_nodes(bench)
+    return figures(bench, *carry_out(bench, nodes, backend, bench.rounds(COUNT, QUICK_COUNT)))

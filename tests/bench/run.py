@@ -17,20 +17,30 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "integration"))
 
+import catchup  # noqa: E402
 import cpu  # noqa: E402
 import files_304  # noqa: E402
 import files_digest  # noqa: E402
+import generated  # noqa: E402
 import hashing  # noqa: E402
+import held  # noqa: E402
 import invalidation  # noqa: E402
+import invalidation_load  # noqa: E402
+import many_nodes  # noqa: E402
 import proxied  # noqa: E402
+import redis_commands  # noqa: E402
+import redis_memory  # noqa: E402
 import session  # noqa: E402
+import streams  # noqa: E402
 import table  # noqa: E402
 from bench import Bench  # noqa: E402
 from env import machine  # noqa: E402
 from env.redis import server_program  # noqa: E402
 from report import MISSED, Row, as_json, as_markdown  # noqa: E402
 
-ROWS = (files_304, files_digest, proxied, session, table, invalidation, hashing)
+ROWS = (files_304, files_digest, proxied, generated, streams, held, session, table, invalidation, invalidation_load, catchup,
+        redis_commands, redis_memory, many_nodes,
+        hashing)
 
 
 def first_line(*command):

@@ -73,6 +73,22 @@ def size_of_304(server, target, headers):
     return len(data)
 
 
+def _until_closed(server, requests):
+    with socket.create_connection(("127.0.0.1", server.port), 30) as s:
+        s.sendall(requests)
+        return b"".join(iter(lambda: s.recv(65536), b""))
+
+
+def size_of_200(server, target):
+    """Bytes of the 200 on a connection kept alive, whatever its framing: what one more request brings."""
+    one = http.request_bytes("GET", target, host=server.authority)
+    last = http.request_bytes("GET", target, {"Connection": "close"}, host=server.authority)
+    data = _until_closed(server, one + last)
+    if not data.startswith(b"HTTP/1.1 200 "):
+        raise Failed(f"{target}: 200 expected:\n{data[:500].decode('latin-1')}")
+    return len(data) - len(_until_closed(server, last))
+
+
 def validator(server, target, timeout=30.0):
     """The tag of target once a request with it is answered 304."""
 
