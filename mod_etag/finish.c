@@ -140,13 +140,13 @@ apr_status_t etag_fin_filter(ap_filter_t *f, apr_bucket_brigade *bb)
     if (!f->ctx && !APR_BRIGADE_EMPTY(bb)) {
         f->ctx = ctx;
         if (ctx->learn || ctx->generation.key)
-            learn_labels(ctx, r);
+            learn_headers(ctx, r);
         generation_finish(ctx, r);
         if (r->status == HTTP_NOT_MODIFIED)
             finish_304(r, ctx);
         else if (r->status == HTTP_OK)
             finish_200(r, ctx);
-        learn_strip_labels(ctx->dir, r);
+        learn_strip_headers(ctx->dir, r);
         if (ctx->dir->last_modified == ETAG_LAST_MODIFIED_OFF)
             unset_both(r, "Last-Modified");
         if (ctx->dir->cache_status)

@@ -124,7 +124,7 @@ bool generation_tag(struct etag_request *ctx, request_rec *r)
 
     if (!ctx->keyed || !ctx->hold || ctx->snapshot.generation == 0 || ctx->content)
         return false;
-    learn_labels(ctx, r);
+    learn_headers(ctx, r);
     return identify(ctx, r, &as) && make(ctx, r, &as);
 }
 

@@ -85,16 +85,15 @@ void learn_replay(request_rec *r, const char *capsule, size_t n)
 
 const char *learn_refusal(struct etag_request *ctx, request_rec *r, const char *names)
 {
-    const char *control = request_response_header(r, "Cache-Control");
     const char *origin = request_response_header(r, "Access-Control-Allow-Origin");
 
     if (!names)
         return "Vary: *";
     if (request_response_header(r, "Set-Cookie"))
         return "Set-Cookie";
-    if (control && (ap_find_token(r->pool, control, "no-store") || ap_find_token(r->pool, control, "private")))
+    if (ctx->control.forbids)
         return "Cache-Control";
-    if (request_has_credentials(r, ctx->dir, names) && !(control && ap_find_token(r->pool, control, "public")))
+    if (request_has_credentials(r, ctx->dir, names) && !ctx->control.is_public)
         return "credentials";
     /* The answer to one origin must not be repeated to another. */
     if (origin && strcmp(origin, "*") != 0 && !variant_has_name(names, "origin"))
@@ -104,8 +103,9 @@ const char *learn_refusal(struct etag_request *ctx, request_rec *r, const char *
 
 /* --- tags and groups --- */
 
-void learn_strip_labels(const struct etag_dir *dir, request_rec *r)
+void learn_strip_headers(const struct etag_dir *dir, request_rec *r)
 {
+    control_strip(r);
     for (int i = 0; dir->group_headers && i < dir->group_headers->nelts && dir->group_headers_strip; i++) {
         const char *name = APR_ARRAY_IDX(dir->group_headers, i, const char *);
         if (strcasecmp(name, "Cache-Groups") != 0) { /* RFC 9875: it is for every cache on the way */
@@ -122,7 +122,7 @@ static void note_incomplete(struct labels *tags, const struct labels *groups)
         tags->at[tags->n < LABELS_MAX ? tags->n++ : LABELS_MAX - 1] = SPAN_LITERAL("*");
 }
 
-void learn_labels(struct etag_request *ctx, request_rec *r)
+static void read_labels(struct etag_request *ctx, request_rec *r)
 {
     const struct etag_dir *dir = ctx->dir;
     const char *error = NULL;
@@ -147,6 +147,12 @@ void learn_labels(struct etag_request *ctx, request_rec *r)
             labels_words(tags, text);
     }
     note_incomplete(tags, groups);
+}
+
+void learn_headers(struct etag_request *ctx, request_rec *r)
+{
+    read_labels(ctx, r);
+    ctx->control = control_of(r, ctx->dir);
 }
 
 /* --- handing over --- */
@@ -220,8 +226,8 @@ int learn_add_labels(struct span *argv, int n, apr_pool_t *p, const struct label
 /* A tag made from a name ends with it: another one of the same generation would contradict it. */
 static uint64_t life_of(const struct etag_request *ctx)
 {
-    const uint64_t ttl_ms = (uint64_t)ctx->dir->ttl / 1000;
-    return ctx->generation.key && ctx->generation.life_ms < ttl_ms ? ctx->generation.life_ms : ttl_ms;
+    const uint64_t trust_ms = (uint64_t)ctx->control.trust / 1000;
+    return ctx->generation.key && ctx->generation.life_ms < trust_ms ? ctx->generation.life_ms : trust_ms;
 }
 
 /* One ETAG PUT. NULL: done with; else the union of names to try again with. */

@@ -17,12 +17,12 @@ bool learn_capsule(struct etag_request *ctx, request_rec *r);
 /* Puts the capsule's lines on a 304 about to be emitted. */
 void learn_replay(request_rec *r, const char *capsule, size_t n);
 
-/* Takes the names that the response is invalidated by (ETagGroups, ETagGroupHeader) into ctx->tags and groups, as
- * the headers say now. */
-void learn_labels(struct etag_request *ctx, request_rec *r);
+/* What the headers say now of learning the response: the names that it is invalidated by (ETagGroups, ETagGroupHeader)
+ * into ctx->tags and groups, and ctx->control. */
+void learn_headers(struct etag_request *ctx, request_rec *r);
 
-/* Takes their headers off the response where "strip" says so: while the headers have not been sent. */
-void learn_strip_labels(const struct etag_dir *dir, request_rec *r);
+/* Takes what was meant for us off the response, labels where "strip" says so: while the headers have not been sent. */
+void learn_strip_headers(const struct etag_dir *dir, request_rec *r);
 
 /* A count and the labels, as arguments of a command; returns the new number of arguments. */
 int learn_add_labels(struct span *argv, int n, apr_pool_t *p, const struct labels *l);

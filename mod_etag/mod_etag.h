@@ -19,6 +19,7 @@
 #include "etagd/lib/precondition.h"
 #include "etagd/lib/table.h"
 #include "mod_etag/config.h"
+#include "mod_etag/control.h"
 #include "mod_etag/request.h"
 
 /* The one symbol that httpd looks for; everything else is hidden. */
@@ -83,6 +84,7 @@ struct etag_request {
     struct entity_tag matched;     /* on a 304: what the client sent */
     enum coding matched_coding;
     struct labels *tags, *groups;  /* what the response is invalidated by; NULL until its headers are final */
+    struct control control;        /* what it lets us do with it; with tags */
     char capsule[CAPSULE_MAX];
     size_t capsule_n;
 };

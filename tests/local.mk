@@ -15,6 +15,7 @@ check_PROGRAMS += \
 	tests/unit/test_scope_cover \
 	tests/unit/test_entry \
 	tests/unit/test_name \
+	tests/unit/test_structured \
 	tests/unit/test_file_identity \
 	tests/unit/test_table \
 	tests/unit/test_writer \
@@ -56,6 +57,8 @@ tests_unit_test_entry_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_entry_LDADD = $(TEST_LDADD)
 tests_unit_test_name_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_name_LDADD = $(TEST_LDADD)
+tests_unit_test_structured_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_structured_LDADD = $(TEST_LDADD)
 tests_unit_test_file_identity_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_file_identity_LDADD = $(TEST_LDADD)
 tests_unit_test_table_CFLAGS = $(TEST_CFLAGS)
