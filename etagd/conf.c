@@ -14,6 +14,7 @@
 #include "etagd/lib/table.h"
 #include "etagd/log.h"
 #include "etagd/redis_url.h"
+#include "etagd/tls.h"
 
 enum option_kind { TEXT, NUMBER, OCTAL, DURATION, SIZE };
 
@@ -41,6 +42,12 @@ static const struct option options[] = {
     {"SentinelUser", TEXT, AT(sentinel_user), NULL, 0, 0, "user to authenticate as to Sentinels; default: none"},
     {"SentinelPasswordFile", TEXT, AT(sentinel_password_file), NULL, 0, 0,
      "file whose first line is the Sentinels' password"},
+    {"TLSCAFile", TEXT, AT(tls_ca_file), NULL, 0, 0,
+     "certificates of the CAs that sign those of Redis and Sentinels; default: the system's"},
+    {"TLSCertificateFile", TEXT, AT(tls_certificate_file), NULL, 0, 0, "our certificate, for servers that want one"},
+    {"TLSKeyFile", TEXT, AT(tls_key_file), NULL, 0, 0, "key of that certificate"},
+    {"TLSServerName", TEXT, AT(tls_server_name), NULL, 0, 0,
+     "name in the certificates of all servers; default: the host connected to"},
     {"WaitReplicas", NUMBER, AT(wait_replicas), "0", 0, 64,
      "replicas that must confirm every renewal; with Sentinels at least so many"},
     {"KeyPrefix", TEXT, AT(key_prefix), "etag", 0, 0, "first word of every name in Redis"},
@@ -227,7 +234,30 @@ static bool unknown(const char *name, const char *origin, struct conf_error *err
 bool conf_set(struct conf *c, const char *name, const char *value, const char *origin, struct conf_error *err)
 {
     const struct option *o = find(name);
-    return o ? assign(c, o, value, origin, err) : unknown(name, origin, err);
+    char **set_at;
+
+    if (!o)
+        return unknown(name, origin, err);
+    set_at = &c->origins[o - options];
+    free(*set_at);
+    *set_at = strdup(origin);
+    return *set_at ? assign(c, o, value, origin, err) : conf_fail(err, "%s: out of memory", origin);
+}
+
+bool conf_fault(const struct conf *c, const char *name, struct conf_error *err, const char *format, ...)
+{
+    const struct option *o = find(name);
+    const char *origin = c->origins[o - options], *value = o->kind == TEXT ? *(char *const *)member(c, o) : NULL;
+    char what[400];
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(what, sizeof what, format, args);
+    va_end(args);
+    if (!origin)
+        origin = "default";
+    return value ? conf_fail(err, "%s: %s \"%s\": %s", origin, o->name, value, what)
+                 : conf_fail(err, "%s: %s: %s", origin, o->name, what);
 }
 
 /* --- files --- */
@@ -324,7 +354,10 @@ struct conf *conf_new(struct conf_error *err)
     struct conf *c = calloc(1, sizeof *c);
     char host[256] = "localhost";
 
-    if (!c) {
+    if (c)
+        c->origins = calloc(OPTIONS, sizeof *c->origins);
+    if (!c || !c->origins) {
+        free(c);
         conf_fail(err, "out of memory");
         return NULL;
     }
@@ -378,9 +411,13 @@ void conf_free(struct conf *c)
 {
     if (!c)
         return;
-    for (size_t i = 0; i < OPTIONS; i++)
+    for (size_t i = 0; i < OPTIONS; i++) {
+        free(c->origins[i]);
         if (options[i].kind == TEXT)
             free(*(char **)member(c, &options[i]));
+    }
+    free(c->origins);
+    tls_free(c->tls);
     free(c);
 }
 
@@ -402,11 +439,22 @@ static void swap_text(char **a, char **b)
     *b = was;
 }
 
+/* Whether a running daemon takes it over. */
+static bool is_live(const struct conf *c, const struct conf *fresh, const struct option *o)
+{
+    if (o->offset >= AT(tls_ca_file) && o->offset <= AT(tls_server_name))
+        return c->tls && fresh->tls;
+    return o->offset == AT(log_file) || o->offset == AT(log_level);
+}
+
 void conf_reload(struct conf *c, struct conf *fresh)
 {
-    swap_text(&c->log_file, &fresh->log_file);
-    swap_text(&c->log_level, &fresh->log_level);
-    for (size_t i = 0; i < OPTIONS; i++)
-        if (options[i].offset != AT(log_file) && options[i].offset != AT(log_level) && !same(c, fresh, &options[i]))
+    for (size_t i = 0; i < OPTIONS; i++) {
+        if (is_live(c, fresh, &options[i]))
+            swap_text(member(c, &options[i]), member(fresh, &options[i]));
+        else if (!same(c, fresh, &options[i]))
             log_warn("%s has changed in the configuration; restart etagd to use it", options[i].name);
+    }
+    if (c->tls && fresh->tls)
+        tls_swap(c->tls, fresh->tls);
 }

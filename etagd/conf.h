@@ -12,6 +12,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+struct tls;
+
 struct conf {
     char *socket;          /* Socket: path of the RESP socket */
     unsigned socket_mode;  /* SocketMode, octal; default 0660 */
@@ -23,6 +25,11 @@ struct conf {
     char *redis_password_file; /* RedisPasswordFile: its first line; must not be readable by others */
     char *sentinel_user;   /* SentinelUser; NULL: default */
     char *sentinel_password_file; /* SentinelPasswordFile; as RedisPasswordFile */
+    char *tls_ca_file;     /* TLSCAFile: who signs the certificates of Redis and Sentinels; NULL: the system's CAs */
+    char *tls_certificate_file; /* TLSCertificateFile: ours; NULL: none */
+    char *tls_key_file;    /* TLSKeyFile: its key; must not be readable by others */
+    char *tls_server_name; /* TLSServerName: what all servers' certificates name; NULL: the host connected to */
+    struct tls *tls;       /* loaded by conf_check; NULL: the URL does not want TLS */
     unsigned wait_replicas; /* WaitReplicas: at least so many confirm a renewal; default 0 */
     char *key_prefix;      /* KeyPrefix; default "etag" */
     uint64_t lease_ms;     /* Lease; default 2s, 500ms to TABLE_LEASE_MAX_MS */
@@ -37,6 +44,7 @@ struct conf {
     char *digest_file;     /* DigestFile: state file of file digests, "none"; NULL: in state_dir */
     char *log_file;        /* LogFile; NULL: stderr */
     char *log_level;       /* LogLevel: error, warn, info, debug */
+    char **origins;        /* where each option was set, in the order of conf.c's table; NULL: a default */
 };
 
 struct conf_error {
@@ -48,7 +56,7 @@ struct conf *conf_new(struct conf_error *err);
 bool conf_read(struct conf *c, const char *file, struct conf_error *err);
 /* One option from the command line; origin names it in messages. */
 bool conf_set(struct conf *c, const char *name, const char *value, const char *origin, struct conf_error *err);
-/* Cross-checks after everything was read. */
+/* Cross-checks after everything was read, files included; loads what TLS needs. */
 bool conf_check(struct conf *c, struct conf_error *err);
 void conf_print(const struct conf *c, FILE *out); /* every option; secrets are files, so none is shown */
 void conf_free(struct conf *c);
@@ -58,8 +66,8 @@ bool conf_state_file(const struct conf *c, const char *suffix, char *out, size_t
 /* Path of the state file of file digests. False: none is wanted, or the path is longer than size. */
 bool conf_digest_file(const struct conf *c, char *out, size_t size);
 
-/* Reload: logs the names of options that differ in fresh but need a restart, and takes over those that do
- * not (LogFile, LogLevel). */
+/* Reload: takes over LogFile, LogLevel and, where TLS is spoken already, all that is said of TLS with the files'
+ * contents of now. Logs the names of the options that differ in fresh but need a restart. */
 void conf_reload(struct conf *c, struct conf *fresh);
 
 #endif

@@ -243,6 +243,7 @@ static struct redis *connect_as(struct follower *f, const char *role, unsigned r
     char name[128];
     struct redis_options options = {
         .url = &f->url,
+        .tls = f->conf->tls,
         .user = f->conf->redis_user,
         .password_file = f->conf->redis_password_file,
         .name = name,

@@ -35,8 +35,9 @@ etagd_libetagd_la_SOURCES = \
 	etagd/clock.h \
 	etagd/log_id.c etagd/log_id.h \
 	etagd/redis_url.c etagd/redis_url.h \
+	etagd/tls.c etagd/tls.h \
 	etagd/redis.c etagd/redis.h etagd/redis_state.h etagd/redis_connect.c \
-	etagd/redis_transport.c etagd/redis_transport.h \
+	etagd/resolver.c etagd/resolver.h etagd/redis_transport.c etagd/redis_transport.h \
 	etagd/script.c etagd/script.h \
 	etagd/coherence.c etagd/coherence.h \
 	etagd/sentinel.c etagd/sentinel.h etagd/sentinel_answer.c etagd/sentinel_answer.h \
@@ -68,7 +69,7 @@ etagd_libetagd_la_SOURCES = \
 	etagd/daemon.c etagd/daemon.h
 nodist_etagd_libetagd_la_SOURCES = etagd/lua.h
 etagd_libetagd_la_CFLAGS = $(ETAG_CFLAGS) $(LIBEVENT_CFLAGS) -pthread
-etagd_libetagd_la_LIBADD = etagd/libetag.la $(LIBEVENT_LIBS) -lpthread
+etagd_libetagd_la_LIBADD = etagd/libetag.la $(LIBEVENT_LIBS) $(CRYPTO_LIBS) -lpthread
 
 sbin_PROGRAMS += etagd/etagd
 etagd_etagd_SOURCES = etagd/main.c

@@ -208,7 +208,8 @@ void redis_read(struct redis *r)
         r->unparsed += n;
         while (!r->give_up) {
             if (redisReaderGetReply(r->reader, &reply) != REDIS_OK) {
-                redis_fail(r, "what answers there does not speak the Redis protocol: check the Redis URL");
+                redis_fail(
+                    r, "what answers there does not speak the Redis protocol: check the Redis URL (rediss:// for TLS)");
                 break;
             }
             if (!reply)

@@ -17,6 +17,7 @@
 struct event_base;
 struct redis;
 struct redis_reply;
+struct tls;
 
 enum redis_kind {
     REDIS_LOST, /* no reply: the connection broke first; the command may have run */
@@ -38,6 +39,7 @@ bool redis_is_fault(const struct redis_reply *r, const char *code);
 
 struct redis_options {
     const struct redis_url *url; /* copied */
+    const struct tls *tls; /* for a URL that wants TLS; outlives the connection */
     const char *user; /* NULL: the URL's; copied */
     const char *password_file; /* NULL: none; read at every connect, so that it can be changed; copied */
     const char *name; /* CLIENT SETNAME; copied */

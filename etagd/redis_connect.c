@@ -151,7 +151,7 @@ static void on_greeted(void *arg, const struct redis_reply *reply)
     event_del(r->timer);
     r->stage = STAGE_UP;
     r->pause_ms = PAUSE_FIRST_MS;
-    redis_transport_keep_family(r->transport);
+    redis_transport_keep_address(r->transport);
     r->options.up(r->options.arg);
 }
 
@@ -231,7 +231,7 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
         break;
     case STAGE_CONNECTING:
     case STAGE_GREETING:
-        redis_fail(r, "no answer in time while connecting");
+        redis_fail(r, redis_transport_waiting_for(r->transport));
         break;
     case STAGE_UP:
         patience = r->in_flight ? redis_patience(r) : 0;
@@ -261,7 +261,7 @@ struct redis *redis_new(struct event_base *base, const struct redis_options *opt
     r->name = strdup(options->name);
     r->newest = &r->oldest;
     r->pause_ms = PAUSE_FIRST_MS;
-    r->transport = redis_transport_new(base, &events);
+    r->transport = redis_transport_new(base, options->tls, &events);
     r->timer = event_new(base, -1, 0, on_timer, r);
     if (r->transport && r->timer && r->name && (!has_server(r) || event_add(r->timer, &now) == 0))
         return r;

@@ -148,35 +148,47 @@ static bool parse_sentinel(struct span rest, struct redis_url *out, const char *
     return false;
 }
 
+static const struct scheme {
+    struct span prefix;
+    bool tls;
+    bool (*parse)(struct span rest, struct redis_url *out, const char **why);
+} schemes[] = {
+    {{"unix:", 5}, false, parse_unix},
+    {{"redis://", 8}, false, parse_tcp},
+    {{"rediss://", 9}, true, parse_tcp},
+    {{"sentinel://", 11}, false, parse_sentinel},
+    {{"sentinels://", 12}, true, parse_sentinel},
+};
+
 bool redis_url_parse(const char *text, struct redis_url *out, const char **why)
 {
     struct span url = span_str(text);
 
     memset(out, 0, sizeof *out);
-    if (span_starts(url, SPAN_LITERAL("unix:")))
-        return parse_unix(span_of(url.p + 5, url.n - 5), out, why);
-    if (span_starts(url, SPAN_LITERAL("redis://")))
-        return parse_tcp(span_of(url.p + 8, url.n - 8), out, why);
-    if (span_starts(url, SPAN_LITERAL("sentinel://")))
-        return parse_sentinel(span_of(url.p + 11, url.n - 11), out, why);
-    if (span_starts(url, SPAN_LITERAL("rediss://")))
-        *why = "this build does not speak TLS to Redis: use redis:// or unix:, through a tunnel where the network is "
-               "not trusted";
-    else if (span_starts(url, SPAN_LITERAL("cluster://")))
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        const struct scheme *s = &schemes[i];
+
+        out->tls = s->tls;
+        if (span_starts(url, s->prefix))
+            return s->parse(span_of(url.p + s->prefix.n, url.n - s->prefix.n), out, why);
+    }
+    if (span_starts(url, SPAN_LITERAL("cluster://")))
         *why = "this build does not speak to a Redis Cluster: name a single server with redis:// or unix:";
     else
-        *why = "a Redis URL begins with redis://, unix: or sentinel://";
+        *why = "a Redis URL begins with redis://, rediss://, unix:, sentinel:// or sentinels://";
     return false;
 }
 
 void redis_url_text(const struct redis_url *url, char *out, unsigned size)
 {
+    const char *s = url->tls ? "s" : "";
+
     if (url->path[0])
         snprintf(out, size, "unix:%s?db=%u", url->path, url->database);
     else if (url->at.host[0] == '\0')
-        snprintf(out, size, "sentinel://%s/%u", url->master, url->database);
+        snprintf(out, size, "sentinel%s://%s/%u", s, url->master, url->database);
     else if (strchr(url->at.host, ':'))
-        snprintf(out, size, "redis://[%s]:%u/%u", url->at.host, url->at.port, url->database);
+        snprintf(out, size, "redis%s://[%s]:%u/%u", s, url->at.host, url->at.port, url->database);
     else
-        snprintf(out, size, "redis://%s:%u/%u", url->at.host, url->at.port, url->database);
+        snprintf(out, size, "redis%s://%s:%u/%u", s, url->at.host, url->at.port, url->database);
 }

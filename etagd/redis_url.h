@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Where Redis is: redis://[user@]host[:port][/database], unix:/path[?db=number], or
- * sentinel://name@host[:port],host[:port]...[/database], the master of that name as Sentinels tell. Passwords
- * never stand in a URL. Part of the configuration: no sockets here. Any thread.
+ * sentinel://name@host[:port],host[:port]...[/database], the master of that name as Sentinels tell. With rediss:// and
+ * sentinels:// all of these servers are spoken to by TLS. Passwords never stand in a URL. Part of the configuration:
+ * no sockets here. Any thread.
  */
 #ifndef ETAGD_REDIS_URL_H
 #define ETAGD_REDIS_URL_H
@@ -20,6 +21,7 @@ struct redis_address {
 struct redis_url {
     struct redis_address at; /* host empty: a socket, or whatever master the Sentinels name */
     char path[108]; /* unix socket */
+    bool tls;
     char user[128]; /* empty: none */
     unsigned database;
     char master[128]; /* its name among the Sentinels; empty: a server is named */

@@ -246,13 +246,14 @@ static void on_timer(evutil_socket_t fd, short what, void *arg)
         ask_all(s);
 }
 
-static bool make_connections(struct sentinel *one, struct event_base *base)
+static bool make_connections(struct sentinel *one, struct event_base *base, bool tls)
 {
     const struct conf *conf = one->all->conf;
-    struct redis_url url = {.at = one->at};
+    struct redis_url url = {.at = one->at, .tls = tls};
     char name[160];
     struct redis_options options = {
         .url = &url,
+        .tls = conf->tls,
         .user = conf->sentinel_user,
         .password_file = conf->sentinel_password_file,
         .name = name,
@@ -290,7 +291,7 @@ struct sentinels *sentinels_new(struct event_base *base, const struct conf *conf
         struct sentinel *one = &s->one[s->said.n++];
 
         *one = (struct sentinel){.all = s, .at = url->sentinels[i]};
-        if (!make_connections(one, base))
+        if (!make_connections(one, base, url->tls))
             goto fail;
     }
     if (s->timer && event_add(s->timer, &every) == 0)

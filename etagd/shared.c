@@ -368,6 +368,7 @@ static bool make_connection(struct shared *s, struct event_base *base, const str
     char name[128];
     struct redis_options options = {
         .url = url,
+        .tls = s->conf->tls,
         .user = s->conf->redis_user,
         .password_file = s->conf->redis_password_file,
         .name = name,

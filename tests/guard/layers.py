@@ -6,8 +6,8 @@ import re
 # lists its name without suffix ("store_*" stands for all of store's parts). shared is coherence's side
 # towards Redis.
 TIERS = [
-    {"base": "accounts conf conf_* log clock log_id notify fields redis_url resp lua"},
-    {"redis": "redis redis_* script sentinel sentinel_*"},
+    {"base": "accounts conf conf_* log clock log_id notify fields redis_url tls resp lua"},
+    {"redis": "redis redis_* resolver script sentinel sentinel_*"},
     {"writer": "writer writer_*", "coherence": "coherence positions effect hosts entry_text name_judge",
      "embedded": "embedded", "unsent": "unsent", "digests": "digests digest_file"},
     {"shared": "shared shared_* follower follower_* fetch"},

@@ -130,6 +130,21 @@ def test_a_server_that_is_not_redis(new_etagd):
     node.wait_info("last_error", lambda text: "refused" in text)
 
 
+def test_a_name_of_the_hosts_file(redis, new_etagd):
+    """It has addresses of one family, perhaps: with nobody there, each is tried again and again."""
+    redis.stop()
+    node = Node(new_etagd(redis=redis.url.replace("127.0.0.1", "localhost"), node="one").start())
+    node.wait_info("last_error", lambda text: "refused" in text)
+    redis.start()
+    node.wait_lease()
+
+
+def test_a_name_that_nobody_knows(new_etagd):
+    node = Node(new_etagd(redis="redis://nobody.invalid:6379", node="one").start())
+    node.wait_info("last_error", lambda text: "nobody.invalid" in text and len(text) > 40)
+    assert node.call("PING") == "PONG"
+
+
 def test_database_and_unix_socket(redis, new_etagd):
     one = Node(new_etagd(redis=redis.unix_url + "?db=3", node="one").start()).wait_lease()
     two = Node(new_etagd(redis=redis.url[:-1] + "3", node="two").start()).wait_lease()

@@ -165,6 +165,8 @@ static void urls(void **state)
         {"sentinel://m@h", "sentinel://m/0", ""},
         {"sentinel://m@[::1]:7000,h:7001,h:7002/3", "sentinel://m/3", ""},
         {"sentinel://m@a,b,c,d,e,f,g,h,i,j,k,l,m,n,o", "sentinel://m/0", ""},
+        {"rediss://etagd@h/5", "rediss://h:6379/5", "etagd"},
+        {"sentinels://m@h:1,h:2/3", "sentinels://m/3", ""},
         {"unix:/run/redis/redis.sock", "unix:/run/redis/redis.sock?db=0", ""},
         {"unix:///run/redis.sock?db=2", "unix:/run/redis.sock?db=2", ""},
     };
@@ -183,7 +185,9 @@ static void urls(void **state)
                                       "unix:relative",
                                       "unix:/p?x=1",
                                       "unix:/p?db=",
-                                      "rediss://h",
+                                      "rediss://",
+                                      "rediss://u:secret@h",
+                                      "sentinels://h:1",
                                       "sentinel://",
                                       "sentinel://h:1",
                                       "sentinel://@h:1",
@@ -207,6 +211,7 @@ static void urls(void **state)
         redis_url_text(&url, text, sizeof text);
         assert_string_equal(text, good[i].text);
         assert_string_equal(url.user, good[i].user);
+        assert_int_equal(url.tls, strstr(good[i].url, "rediss:") || strstr(good[i].url, "sentinels:"));
     }
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         why = NULL;

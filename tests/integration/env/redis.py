@@ -40,22 +40,30 @@ class RespServer(Process):
             return False
 
 
+def port_lines(port, certificate, clients="yes"):
+    """A port that speaks TLS alone when there is a certificate."""
+    if certificate is None:
+        return [f"port {port}"]
+    return ["port 0", f"tls-port {port}", *certificate.server(clients)]
+
+
 class Redis(RespServer):
     """On a TCP port and a unix socket at once. Keeps nothing on disk unless save() is called."""
 
     name = "redis"
 
-    def __init__(self, folder, password=None, options=()):
+    def __init__(self, folder, password=None, options=(), certificate=None, clients="yes"):
         super().__init__(folder)
         self.port = machine.free_port()
         self.socket = self.address = self.folder / "redis.sock"
         self.password = password
         self.options = list(options)  # redis.conf lines
+        self.certificate, self.clients = certificate, clients  # env/tls.py; None: no TLS
         self.server = server_program(self.folder)
 
     def argv(self):
-        lines = ["bind 127.0.0.1", f"port {self.port}", f"unixsocket {self.socket}", "unixsocketperm 700",
-                 f"dir {self.folder}", 'save ""', "appendonly no", "daemonize no"]
+        lines = ["bind 127.0.0.1", *port_lines(self.port, self.certificate, self.clients), f"unixsocket {self.socket}",
+                 "unixsocketperm 700", f"dir {self.folder}", 'save ""', "appendonly no", "daemonize no"]
         if self.password:
             lines.append(f"requirepass {self.password}")
         machine.write(self.folder / "redis.conf", "\n".join(lines + self.options) + "\n", 0o600)
@@ -63,13 +71,14 @@ class Redis(RespServer):
 
     def cli(self, *args):
         """The real redis-cli over TCP; returns what it printed."""
-        command = [machine.program("redis-cli"), "-p", str(self.port), *map(str, args)]
+        tls = self.certificate.cli() if self.certificate else []
+        command = [machine.program("redis-cli"), "-p", str(self.port), *map(str, [*tls, *args])]
         env = dict(os.environ, **({"REDISCLI_AUTH": self.password} if self.password else {}))
         return subprocess.run(command, env=env, text=True, capture_output=True, check=True, timeout=30).stdout.strip()
 
     @property
     def url(self):
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis{'s' if self.certificate else ''}://127.0.0.1:{self.port}/0"
 
     @property
     def unix_url(self):
