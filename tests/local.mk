@@ -18,6 +18,7 @@ check_PROGRAMS += \
 	tests/unit/test_structured \
 	tests/unit/test_file_identity \
 	tests/unit/test_table \
+	tests/unit/test_table_syscalls \
 	tests/unit/test_writer \
 	tests/unit/test_proto \
 	tests/unit/test_client \
@@ -63,6 +64,8 @@ tests_unit_test_file_identity_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_file_identity_LDADD = $(TEST_LDADD)
 tests_unit_test_table_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_table_LDADD = $(TEST_LDADD)
+tests_unit_test_table_syscalls_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_table_syscalls_LDADD = $(TEST_LDADD)
 tests_unit_test_writer_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_writer_LDADD = $(TEST_LDADD)
 tests_unit_test_proto_CFLAGS = $(TEST_CFLAGS)

@@ -14,10 +14,15 @@ def _opaque(recipe, fields):
     return recipe + base64.urlsafe_b64encode(h.digest()[:16]).decode().rstrip("=")
 
 
-def content_tag(body, content_type="", language="", coding="", salt="", suffix=""):
-    """The tag of these bytes, quotes included."""
-    fields = [hashlib.sha256(body).digest()] + [t.encode() for t in (content_type, language, coding, salt)]
+def digest_tag(digest, content_type="", language="", coding="", salt="", suffix=""):
+    """The tag of bytes whose SHA-256 is digest, quotes included."""
+    fields = [digest] + [t.encode() for t in (content_type, language, coding, salt)]
     return f'"{_opaque("d", fields)}{suffix}"'
+
+
+def content_tag(body, *selected, **how):
+    """The tag of these bytes, as digest_tag."""
+    return digest_tag(hashlib.sha256(body).digest(), *selected, **how)
 
 
 def version_tag(text, content_type="", language="", coding="", salt=""):
