@@ -90,6 +90,69 @@ static apr_status_t take(struct in_context *in, apr_bucket *b, apr_read_type_e h
     return digest_update(in->digest, data, n) ? APR_SUCCESS : APR_EGENERAL;
 }
 
+/* Bytes free behind those of a bucket whose buffer nobody else uses. */
+static apr_size_t room_behind(const apr_bucket *b)
+{
+    const apr_bucket_heap *h = b->data;
+
+    return APR_BUCKET_IS_HEAP(b) && h->refcount.refcount == 1 ? h->alloc_len - ((apr_size_t)b->start + b->length) : 0;
+}
+
+static apr_size_t room_at_end(apr_bucket_brigade *bb)
+{
+    return APR_BRIGADE_EMPTY(bb) ? 0 : room_behind(APR_BRIGADE_LAST(bb));
+}
+
+static void add_buffer(apr_bucket_brigade *bb)
+{
+    char *bytes = apr_bucket_alloc(APR_BUCKET_BUFF_SIZE, bb->bucket_alloc);
+    apr_bucket *b = apr_bucket_heap_create(bytes, APR_BUCKET_BUFF_SIZE, apr_bucket_free, bb->bucket_alloc);
+
+    b->length = 0;
+    APR_BRIGADE_INSERT_TAIL(bb, b);
+}
+
+static void add_copy(apr_bucket_brigade *bb, const char *data, apr_size_t n)
+{
+    while (n > 0) {
+        if (room_at_end(bb) == 0)
+            add_buffer(bb);
+        apr_bucket *last = APR_BRIGADE_LAST(bb);
+        apr_size_t part = room_behind(last) < n ? room_behind(last) : n;
+
+        memcpy(((apr_bucket_heap *)last->data)->base + last->start + last->length, data, part);
+        last->length += part;
+        data += part;
+        n -= part;
+    }
+}
+
+/* A buffer takes APR_BUCKET_BUFF_SIZE however few bytes are in it, and a bucket at least itself: ETagBufferLimit
+ * bounds memory because small pieces share buffers. */
+static bool shares_buffer(const apr_bucket *b, apr_bucket_brigade *bb)
+{
+    if (APR_BUCKET_IS_TRANSIENT(b))
+        return true; /* to be copied in any case */
+    return !APR_BUCKET_IS_METADATA(b) && b->length < APR_BUCKET_BUFF_SIZE / 2 &&
+           (room_at_end(bb) >= b->length || room_behind(b) == 0);
+}
+
+/* Moves a bucket that has been read to what is held. */
+static void keep(ap_filter_t *f, struct in_context *in, apr_bucket *b)
+{
+    const char *data;
+    apr_size_t n;
+
+    if (shares_buffer(b, in->held) && apr_bucket_read(b, &data, &n, APR_NONBLOCK_READ) == APR_SUCCESS) {
+        add_copy(in->held, data, n);
+        apr_bucket_delete(b);
+        return;
+    }
+    apr_bucket_setaside(b, f->r->pool);
+    APR_BUCKET_REMOVE(b);
+    APR_BRIGADE_INSERT_TAIL(in->held, b);
+}
+
 /* The whole body lies in in->held and EOS has come. */
 static apr_status_t finish_held(ap_filter_t *f, struct in_context *in, apr_bucket *eos)
 {
@@ -150,9 +213,7 @@ bool body_hold(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb, ap
                 return false;
             }
         }
-        apr_bucket_setaside(b, f->r->pool);
-        APR_BUCKET_REMOVE(b);
-        APR_BRIGADE_INSERT_TAIL(in->held, b);
+        keep(f, in, b);
         if (in->held_bytes > in->req->dir->buffer_limit) {
             *status = release(f, in, "longer than ETagBufferLimit");
             return false;

@@ -104,13 +104,6 @@ def forget_peak(server):
         Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 
-def unread(port):
-    """Bytes that wait in sockets to and from this port."""
-    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    ends = [row for row in rows if any(int(row[i].split(":")[1], 16) == port for i in (1, 2)) and row[3] == "01"]
-    return sum(int(q, 16) for row in ends for q in row[4].split(":"))
-
-
 class Measured:
     """Resident memory of one front around so many bodies at one time."""
 
@@ -120,7 +113,7 @@ class Measured:
         self.before = resident(server)
         forget_peak(server)
         clients = Clients(server, target, count)
-        wait_for(lambda: backend.sent == count and unread(backend.port) == 0, "httpd to read what there is", 60)
+        wait_for(lambda: backend.sent == count and backend.unread() == 0, "httpd to read what there is", 60)
         self.waiting, self.early = resident(server), max(clients.received)
         backend.go.set()
         clients.finish(size)
@@ -153,5 +146,5 @@ def measure(bench):
             raise Failed(f"{ours.early} bytes went to a client before the body was complete")
         longer, _ = compare(backend, fronts, "/app/longer", LONGER, count, "peak")
         bench.stop(*fronts)
-    held.facts.append(f"{count} connections; ETagBufferLimit is {LIMIT // MIB} MiB; a tenth is for the buckets' own memory")
+    held.facts.append(f"{count} connections; ETagBufferLimit is {LIMIT // MIB} MiB; a tenth is for what buckets take beside it")
     return [held, longer]

@@ -80,6 +80,13 @@ class Backend:
         with self.lock:
             return self.requests[-1]
 
+    def unread(self):
+        """Bytes between this server and its clients that were sent and that the other side has not read yet."""
+        with open("/proc/net/tcp") as f:
+            rows = [line.split() for line in f.readlines()[1:]]
+        ends = [row for row in rows if row[3] == "01" and self.port in (int(end.split(":")[1], 16) for end in row[1:3])]
+        return sum(int(queue, 16) for row in ends for queue in row[4].split(":"))
+
     # The server
 
     def start(self):
