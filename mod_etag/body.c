@@ -6,7 +6,7 @@
 #include <http_protocol.h>
 
 #include "mod_etag/await.h"
-#include "mod_etag/learn.h"
+#include "mod_etag/publish.h"
 #include "mod_etag/tag.h"
 
 bool body_whole_file(apr_bucket_brigade *bb, apr_os_file_t *fd, apr_off_t *size)
@@ -295,7 +295,7 @@ apr_status_t body_drop(struct in_context *in, request_rec *r, apr_bucket_brigade
             in->req->learn = false;
         if (APR_BUCKET_IS_EOS(b) && in->req->learn && !in->req->complete) {
             in->req->complete = true;
-            learn_publish(in->req, r);
+            publish_learned(in->req, r);
         }
     }
     apr_brigade_cleanup(bb);

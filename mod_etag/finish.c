@@ -10,6 +10,7 @@
 #include "mod_etag/generation.h"
 #include "mod_etag/learn.h"
 #include "mod_etag/mod_etag.h"
+#include "mod_etag/publish.h"
 #include "mod_etag/tag.h"
 #include "mod_etag/seal.h"
 
@@ -155,6 +156,6 @@ apr_status_t etag_fin_filter(ap_filter_t *f, apr_bucket_brigade *bb)
     }
     /* Before the last bytes leave: who has read this response to its end finds it learned. */
     if (ctx->learn && ctx->complete && has_eos(bb))
-        learn_publish(ctx, r);
+        publish_learned(ctx, r);
     return ap_pass_brigade(f->next, bb);
 }

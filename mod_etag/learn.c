@@ -6,8 +6,6 @@
 
 #include "etagd/lib/httpdate.h"
 #include "mod_etag/labels.h"
-#include "mod_etag/node.h"
-#include "mod_etag/tag.h"
 #include "mod_etag/variant.h"
 
 /* --- the header capsule --- */
@@ -155,130 +153,10 @@ void learn_headers(struct etag_request *ctx, request_rec *r)
     ctx->control = control_of(r, ctx->dir);
 }
 
-/* --- handing over --- */
-
-struct coverage {
-    const struct table *table;
-    const struct table_copy *copy;
-    bool whole;
-};
-
-static void check_scope(void *arg, struct span scope)
-{
-    struct coverage *c = arg;
-
-    /* The others follow from the key, and name its host as etagd does (etagd/hosts.h). */
-    if (scope.p[0] != 'T' && scope.p[0] != 'G')
-        return;
-    c->whole = c->whole && table_has_scope(c->table, c->copy, scope);
-}
-
-/* Whether what invalidates this response voids the record as well: a page may get another tag and keep its
- * body. */
-static bool covers(const struct etag_request *ctx, const struct table *t, const struct table_copy *copy)
-{
-    struct coverage c = {.table = t, .copy = copy, .whole = true};
-
-    return scope_each_of_key(span_of(ctx->key.text, ctx->key.n), ctx->tags->at, ctx->tags->n, ctx->groups->at,
-                             ctx->groups->n, check_scope, &c) &&
-           c.whole;
-}
-
-/* A 304 repeats the headers of the newest 200. */
-static bool same_capsule(const struct etag_request *ctx, const struct table *t, const struct table_copy *copy)
-{
-    char capsule[CAPSULE_MAX];
-    size_t n;
-
-    return table_capsule(t, copy, capsule, &n) && span_eq(span_of(capsule, n), span_of(ctx->capsule, ctx->capsule_n));
-}
-
-/* Whether the table already says exactly this, or that this and other tags are in conflict: then there is
- * nothing to publish. */
-static bool known_already(struct etag_request *ctx, const char *names, const char *key, struct span value)
-{
-    const struct table *t = node_table(ctx->hold);
-    enum table_result result;
-    struct table_copy copy;
-    uint8_t encoded[ENTRY_SIZE];
-    size_t n;
-
-    if (table_lookup(t, table_identify(t, span_of(ctx->key.text, ctx->key.n)), &copy) != TABLE_HIT ||
-        copy.entry.kind != ENTRY_NAMES || !span_eq(copy.entry.tag, span_str(names)))
-        return false;
-    result = table_lookup(t, table_identify(t, span_str(key)), &copy);
-    if (result != TABLE_HIT && result != TABLE_CONFLICT)
-        return false;
-    copy.entry.flags &= ~ENTRY_CONFLICT;
-    n = entry_encode(encoded, sizeof encoded, &copy.entry);
-    return span_eq(span_of((const char *)encoded, n), value) &&
-           (result == TABLE_CONFLICT || (covers(ctx, t, &copy) && same_capsule(ctx, t, &copy)));
-}
-
 int learn_add_labels(struct span *argv, int n, apr_pool_t *p, const struct labels *l)
 {
     argv[n++] = span_str(apr_psprintf(p, "%" APR_SIZE_T_FMT, l->n));
     for (size_t i = 0; i < l->n; i++)
         argv[n++] = l->at[i];
     return n;
-}
-
-/* A tag made from a name ends with it: another one of the same generation would contradict it. */
-static uint64_t life_of(const struct etag_request *ctx)
-{
-    const uint64_t trust_ms = (uint64_t)ctx->control.trust / 1000;
-    return ctx->generation.key && ctx->generation.life_ms < trust_ms ? ctx->generation.life_ms : trust_ms;
-}
-
-/* One ETAG PUT. NULL: done with; else the union of names to try again with. */
-static const char *put(struct etag_request *ctx, request_rec *r, const char *names, struct span value)
-{
-    struct span argv[13 + 2 * LABELS_MAX];
-    const char *variant = request_variant(r, ctx->dir, names), *rest = NULL;
-    int n = 0;
-
-    if (known_already(ctx, names, apr_pstrcat(r->pool, ctx->key.text, "#", variant, NULL), value))
-        return NULL;
-    argv[n++] = SPAN_LITERAL("ETAG");
-    argv[n++] = SPAN_LITERAL("PUT");
-    argv[n++] = span_str(apr_psprintf(r->pool, "%" APR_UINT64_T_FMT, (apr_uint64_t)ctx->snapshot.generation));
-    argv[n++] = span_str(apr_psprintf(r->pool, "%" APR_UINT64_T_FMT, (apr_uint64_t)ctx->snapshot.seq));
-    argv[n++] = span_of(ctx->key.text, ctx->key.n);
-    argv[n++] = span_str(variant);
-    argv[n++] = span_str(names);
-    argv[n++] = span_str(apr_psprintf(r->pool, "%" APR_UINT64_T_FMT, (apr_uint64_t)life_of(ctx)));
-    argv[n++] = value;
-    argv[n++] = span_of(ctx->capsule, ctx->capsule_n);
-    n = learn_add_labels(argv, n, r->pool, ctx->tags);
-    n = learn_add_labels(argv, n, r->pool, ctx->groups);
-    struct redisReply *reply = node_call(r->pool, n, argv, -1, &ctx->budget_ns);
-    return reply && node_reply_error(reply, "NAMES", &rest) ? rest : NULL;
-}
-
-void learn_publish(struct etag_request *ctx, request_rec *r)
-{
-    const char *names = request_names(r, ctx->dir, ""), *why = learn_refusal(ctx, r, names);
-    const bool named = ctx->generation.key != NULL;
-    uint8_t value[ENTRY_SIZE];
-
-    ctx->learn = false;
-    if (why) {
-        apr_table_setn(r->notes, "etag-not-learned", why);
-        return;
-    }
-    const char *upstream = ctx->tag.kind == ENTRY_UPSTREAM ? tag_text(ctx, r) : NULL;
-    struct entry e = {
-        .kind = ctx->tag.kind,
-        .flags =
-            (ctx->tag.weak ? ENTRY_WEAK : 0u) | (ctx->dir->ignore_query.kind != ETAG_NAMES_NONE ? ENTRY_ANY_QUERY : 0u),
-        .last_modified = ENTRY_UNDATED,
-        .tag = upstream ? span_str(upstream) : span_of((const char *)ctx->tag.base, DIGEST_BASE_SIZE),
-    };
-    size_t n = entry_encode(value, sizeof value, &e);
-    if (!n || !ctx->tags || life_of(ctx) < 1000)
-        return;
-    /* Another node may know more names: the second try uses the union, a third would mean a race. The tag of a
-     * generation is the variant's for which it was made, and of no other. */
-    for (int tries = 0; names && tries < (named ? 1 : 2); tries++)
-        names = put(ctx, r, names, span_of((const char *)value, n));
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Learning: which complete responses may be stored, what a later 304 must repeat (the header capsule),
- * and handing both to etagd.
+ * Learning: which complete responses may be stored, and what a later 304 must repeat (the header capsule).
+ * publish.h hands both over.
  */
 #ifndef MOD_ETAG_LEARN_H
 #define MOD_ETAG_LEARN_H
@@ -29,9 +29,5 @@ int learn_add_labels(struct span *argv, int n, apr_pool_t *p, const struct label
 
 /* Why a response that is selected by these names (NULL: Vary: *) may not be stored; NULL: it may. */
 const char *learn_refusal(struct etag_request *ctx, request_rec *r, const char *names);
-
-/* Publishes ctx->tag for the request's key when the response may be stored; called at the end of a
- * complete response, before its last bytes go out. Never fails the response. */
-void learn_publish(struct etag_request *ctx, request_rec *r);
 
 #endif

@@ -31,6 +31,7 @@ mod_etag_mod_etag_la_SOURCES = \
 	mod_etag/control.c mod_etag/control.h \
 	mod_etag/generation.c mod_etag/generation.h \
 	mod_etag/learn.c mod_etag/learn.h \
+	mod_etag/publish.c mod_etag/publish.h \
 	mod_etag/cache.c mod_etag/cache.h \
 	mod_etag/coders.c mod_etag/coders.h \
 	mod_etag/dav.c mod_etag/dav.h \

@@ -18,6 +18,7 @@
 #include "mod_etag/in.h"
 #include "mod_etag/node.h"
 #include "mod_etag/probe.h"
+#include "mod_etag/publish.h"
 #include "mod_etag/same_name.h"
 #include "mod_etag/write.h"
 
@@ -123,6 +124,7 @@ static int post_config(apr_pool_t *pconf, apr_pool_t *plog, apr_pool_t *ptemp, s
     coders_post_config(pconf);
     same_name_post_config(pconf, s, etag_engine_configured());
     file_digest_post_config(pconf, s);
+    publish_post_config(pconf, s);
     return node_post_config(pconf, s) == APR_SUCCESS ? OK : HTTP_INTERNAL_SERVER_ERROR;
 }
 
