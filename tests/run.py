@@ -30,6 +30,7 @@ STAGES = ("guards", "unit", "long", "asan", "tsan", "integration")
 UNIT_TIMEOUT, LONG_TIMEOUT, PYTEST_TIMEOUT = 120, 3600, 7200
 PYTEST_NO_TESTS = 5  # its exit status
 SIDE_BY_SIDE = (os.cpu_count() or 1) + 1
+ALONE = ("test_bare_root.py",)  # a whole make check of its own
 
 SANITIZERS = {
     "ASAN_OPTIONS": "detect_leaks=1:abort_on_error=0:strict_string_checks=1",
@@ -96,8 +97,11 @@ def integration(long, more, label="", environ=None):
         return [Result("pytest", FAILED, "no python3 here has pytest (Debian: python3-pytest)")]
     env = {"ETAG_BUILD": str(BUILD), "PYTHONDONTWRITEBYTECODE": "1", **(environ or {})}
     given = any(not a.startswith("-") and Path(a.split("::")[0]).exists() for a in more)
+    alone = [[f] for f in ALONE]
     files = [[]] if given else [[f.name] for f in sorted((SOURCE / "tests" / "integration").glob("test_*.py"))]
-    parts = commands.side_by_side(lambda one: pytest(python, long, one + more, env), files, SIDE_BY_SIDE)
+    parts = []
+    for together, most in ([f for f in files if f not in alone], SIDE_BY_SIDE), ([f for f in files if f in alone], 1):
+        parts += commands.side_by_side(lambda one: pytest(python, long, one + more, env), together, most)
     found = [result for part in parts for result in part] or [Result("pytest", FAILED, "collected no test")]
     for result in found:
         result.name = label + result.name
@@ -133,6 +137,9 @@ def report(name, found, seconds):
     for r in found:
         if r.outcome != PASSED:
             print(f"  {r.outcome}: {r.name}" + (f": {r.text}" if r.outcome == SKIPPED else ""), flush=True)
+    for r in found:
+        if r.outcome == FAILED:
+            print(f"\n--- failed: {r.name}\n{r.text.rstrip()}\n", flush=True)
 
 
 def main():
@@ -158,9 +165,6 @@ def main():
         part = stages[name]()
         report(name, part, time.monotonic() - begun)
         found += part
-    for r in found:
-        if r.outcome == FAILED:
-            print(f"\n--- failed: {r.name}\n{r.text.rstrip()}")
     passed, failed, skipped = (sum(r.outcome == o for r in found) for o in (PASSED, FAILED, SKIPPED))
     print(f"\n{passed} passed, {failed} failed, {skipped} skipped", flush=True)
     return 1 if failed or not passed else 0
