@@ -27,13 +27,15 @@
  * So staleness after an acknowledged invalidation is bounded by LEASE whatever breaks, counted from
  * before the send, on one clock of one machine. A late answer shortens the lease, none lets it run out.
  *
- * Replicas: a renewal is reported here only after a majority of the Sentinels, asked after t0, has agreed about the
- * master, and as many replicas have confirmed it (WAIT) as they show (etagd/sentinel.h; where no Sentinels are asked,
- * WaitReplicas says how many). Nobody was promoted before t0 then, so nothing can have been appended elsewhere before
- * t0, and the bound above holds on an isolated master too. A promotion changes the replication history, hence the epoch: records that the new master
- * never saw are covered by it, on every node. What is appended to an isolated master after another one was promoted
- * is not: who invalidates must see as many replicas confirm it (WAIT), as etagd does with its own. With replicas that
- * nobody waits for (WaitReplicas 0, no Sentinels), do not promote one while the old master can still be reached.
+ * Replicas: a renewal is reported here only after a majority of the Sentinels, or of the masters of a Cluster, asked
+ * after t0, has agreed about the master of the log, and as many replicas have confirmed it (WAIT) as they show
+ * (etagd/sentinel.h, etagd/cluster.h; where nobody is asked, WaitReplicas says how many). Nobody was promoted before t0
+ * then, so nothing can have been appended elsewhere before t0, and the bound above holds on an isolated master too. A
+ * promotion changes the replication history, hence the epoch, and so does a slot's move to another master: records that
+ * the new master never saw are covered by it, on every node. What is appended to an isolated master after another one
+ * was promoted is not: who invalidates must see as many replicas confirm it (WAIT), as etagd does with its own. With
+ * replicas that nobody waits for (WaitReplicas 0, redis://), do not promote one while the old master can still be
+ * reached.
  *
  * Event-loop thread only.
  */

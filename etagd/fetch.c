@@ -27,9 +27,10 @@ struct waiter {
 struct fetch {
     struct fetch *next;
     struct fetches *all;
-    struct redis *redis;
+    struct routes *routes;
     struct waiter *waiters;
-    bool half; /* only the life was asked, the queue had no room for the value */
+    bool lived; /* its life was answered, which is asked before the value so that it is never too long */
+    bool half; /* no value will come after that */
     uint64_t ttl_ms;
     struct entry_text *text; /* while its capsule is on its way */
     struct span key;
@@ -187,7 +188,7 @@ static size_t capsule_key(const struct fetches *f, const char *id, char out[KEY_
     return (size_t)snprintf(out, KEY_ROOM, "%s:h:%s", f->prefix, id);
 }
 
-bool fetches_share_capsule(struct fetches *f, struct redis *redis, struct span capsule, uint64_t ttl_ms,
+bool fetches_share_capsule(struct fetches *f, struct routes *routes, struct span capsule, uint64_t ttl_ms,
                            char id[ENTRY_TEXT_CAPSULE + 1])
 {
     char key[KEY_ROOM], ttl[24];
@@ -205,7 +206,7 @@ bool fetches_share_capsule(struct fetches *f, struct redis *redis, struct span c
     /* It has to outlive every entry that is stored until it is stored again. */
     snprintf(ttl, sizeof ttl, "%" PRIu64, ttl_ms + 2 * CAPSULE_AGAIN_MS);
     struct span argv[] = {SPAN_LITERAL("SET"), span_of(key, n), capsule, SPAN_LITERAL("PX"), span_str(ttl)};
-    if (!redis_send(redis, 5, argv, NULL, NULL))
+    if (!routes_send(routes, argv[1], 5, argv, NULL, NULL))
         return false;
     c->shared_ms = now;
     return true;
@@ -268,7 +269,7 @@ static void with_capsule(struct fetch *x, struct span value, const struct entry_
         return;
     }
     struct span argv[] = {SPAN_LITERAL("GET"), span_of(key, capsule_key(f, id, key))};
-    if (!keep_text(x, value) || !redis_send(x->redis, 2, argv, on_capsule, x)) {
+    if (!keep_text(x, value) || !routes_send(x->routes, argv[1], 2, argv, on_capsule, x)) {
         f->stats.failed++;
         finish(x, false);
     }
@@ -279,7 +280,9 @@ static void on_value(void *arg, const struct redis_reply *reply)
     struct fetch *x = arg;
     struct fetches *f = x->all;
 
-    if (redis_kind(reply) != REDIS_TEXT || x->ttl_ms == 0) {
+    if (!x->lived) {
+        x->half = true; /* the life is still being looked for at another server */
+    } else if (redis_kind(reply) != REDIS_TEXT || x->ttl_ms == 0) {
         f->stats.failed += redis_kind(reply) != REDIS_NIL;
         finish(x, false);
     } else if (!entry_text_read(redis_text(reply), &f->text)) {
@@ -297,18 +300,19 @@ static void on_life(void *arg, const struct redis_reply *reply)
 
     /* -2: there is none; -1: it has no end, which etagd never writes. */
     x->ttl_ms = ms > 0 ? (uint64_t)ms : 0;
+    x->lived = true;
     if (x->half)
         finish(x, false);
 }
 
-static struct fetch *begin(struct fetches *f, struct redis *redis, struct span key)
+static struct fetch *begin(struct fetches *f, struct routes *routes, struct span key)
 {
     struct fetch *x, **bucket = bucket_of(f, key);
 
-    if (f->stats.in_flight == FETCHES_MAX || key.n > KEY_SIZE || !(x = calloc(1, sizeof *x)))
+    if (f->stats.in_flight == FETCHES_MAX || !(x = calloc(1, sizeof *x)))
         return NULL;
     x->all = f;
-    x->redis = redis;
+    x->routes = routes;
     memcpy(x->key_text, key.p, key.n);
     x->key = span_of(x->key_text, key.n);
     x->next = *bucket;
@@ -317,10 +321,11 @@ static struct fetch *begin(struct fetches *f, struct redis *redis, struct span k
     return x;
 }
 
-void fetches_ask(struct fetches *f, struct redis *redis, struct span key, void (*done)(void *arg, bool known),
+void fetches_ask(struct fetches *f, struct routes *routes, struct span key, void (*done)(void *arg, bool known),
                  void *arg)
 {
     char name[KEY_ROOM];
+    struct span life[] = {SPAN_LITERAL("PTTL"), {name, 0}}, get[] = {SPAN_LITERAL("GET"), {name, 0}};
     struct fetch *x = *bucket_of(f, key);
 
     while (x && !span_eq(x->key, key))
@@ -330,7 +335,8 @@ void fetches_ask(struct fetches *f, struct redis *redis, struct span key, void (
             done(arg, false);
         return;
     }
-    x = redis_is_up(redis) ? begin(f, redis, key) : NULL;
+    life[1].n = get[1].n = (size_t)snprintf(name, sizeof name, "%s:e:%.*s", f->prefix, (int)key.n, key.p);
+    x = key.n <= KEY_SIZE && routes_is_up(routes, get[1]) ? begin(f, routes, key) : NULL;
     if (!x || !add_waiter(x, done, arg)) {
         if (x)
             finish(x, false);
@@ -339,10 +345,8 @@ void fetches_ask(struct fetches *f, struct redis *redis, struct span key, void (
         return;
     }
     f->stats.asked++;
-    struct span life[] = {SPAN_LITERAL("PTTL"), {name, 0}}, get[] = {SPAN_LITERAL("GET"), {name, 0}};
-    life[1].n = get[1].n = (size_t)snprintf(name, sizeof name, "%s:e:%.*s", f->prefix, (int)key.n, key.p);
-    if (!redis_send(redis, 2, life, on_life, x))
+    if (!routes_send(routes, life[1], 2, life, on_life, x))
         finish(x, false);
     else
-        x->half = !redis_send(redis, 2, get, on_value, x);
+        x->half = !routes_send(routes, get[1], 2, get, on_value, x);
 }

@@ -8,7 +8,7 @@
 #define ETAGD_FETCH_H
 
 #include "etagd/entry_text.h"
-#include "etagd/redis.h"
+#include "etagd/routes.h"
 
 struct fetches;
 
@@ -26,7 +26,7 @@ struct fetches *fetches_new(const char *prefix,
 void fetches_free(struct fetches *f); /* after the connection was freed */
 
 /* done NULL: nobody waits. Otherwise it is called exactly once, perhaps at once. */
-void fetches_ask(struct fetches *f, struct redis *redis, struct span key, void (*done)(void *arg, bool known),
+void fetches_ask(struct fetches *f, struct routes *routes, struct span key, void (*done)(void *arg, bool known),
                  void *arg);
 void fetches_forget(struct fetches *f, void *arg);
 
@@ -34,7 +34,7 @@ void fetches_stats(const struct fetches *f, struct fetch_stats *out);
 
 /* Stores a capsule under its id unless that was done a short while ago; writes the id. False when it
  * could not be sent. */
-bool fetches_share_capsule(struct fetches *f, struct redis *redis, struct span capsule, uint64_t ttl_ms,
+bool fetches_share_capsule(struct fetches *f, struct routes *routes, struct span capsule, uint64_t ttl_ms,
                            char id[ENTRY_TEXT_CAPSULE + 1]);
 
 /* Redis may have lost what was stored: capsules are stored again. */

@@ -200,7 +200,7 @@ static bool make_timers(struct follower *f)
 }
 
 struct follower *follower_new(struct event_base *base, const struct conf *conf, const struct redis_url *url,
-                              struct sentinels *sentinels, const struct coherence_events *events)
+                              struct witnesses *witnesses, const struct coherence_events *events)
 {
     struct follower *f = calloc(1, sizeof *f);
 
@@ -209,8 +209,8 @@ struct follower *follower_new(struct event_base *base, const struct conf *conf, 
     f->conf = conf;
     f->base = base;
     f->url = *url;
-    f->sentinels = sentinels;
-    f->majority = (struct sentinel_wait){.majority = follower_majority, .arg = f};
+    f->witnesses = witnesses;
+    f->majority = (struct witness_wait){.majority = follower_majority, .arg = f};
     snprintf(f->epoch_key, sizeof f->epoch_key, "{%s}:epoch", conf->key_prefix);
     snprintf(f->log_key, sizeof f->log_key, "{%s}:log", conf->key_prefix);
     snprintf(f->nodes_key, sizeof f->nodes_key, "{%s}:nodes", conf->key_prefix);
@@ -247,7 +247,7 @@ static struct redis *connect_as(struct follower *f, const char *role, unsigned r
         .user = f->conf->redis_user,
         .password_file = f->conf->redis_password_file,
         .name = name,
-        .master = f->sentinels != NULL,
+        .master = f->witnesses != NULL,
         .connect_ms = CONNECT_MS,
         .reply_ms = reply_ms,
         .queue_max = 16,

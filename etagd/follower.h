@@ -10,15 +10,15 @@
 
 #include "etagd/coherence.h"
 #include "etagd/redis.h"
-#include "etagd/sentinel.h"
+#include "etagd/witnesses.h"
 
 struct conf;
 struct follower;
 
-/* The URL is copied, conf outlives it, and so does sentinels (NULL: none are asked, and a renewal is confirmed by
+/* The URL is copied, conf outlives it, and so do the witnesses (NULL: none are asked, and a renewal is confirmed by
  * WaitReplicas replicas). Nothing is sent before follower_start. NULL: out of memory. */
 struct follower *follower_new(struct event_base *base, const struct conf *conf, const struct redis_url *url,
-                              struct sentinels *sentinels, const struct coherence_events *events);
+                              struct witnesses *witnesses, const struct coherence_events *events);
 void follower_free(struct follower *f);
 
 /* Connects; may be called again. */

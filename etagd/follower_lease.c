@@ -192,16 +192,16 @@ void follower_majority(void *arg, unsigned replicas)
 
 static void report_missing_majority(struct follower *f)
 {
-    struct sentinel_stats stats;
+    struct witness_stats stats;
     char why[256];
 
-    sentinels_stats(f->sentinels, &stats);
-    snprintf(why, sizeof why, "%u of %u Sentinels agree about the master, more than half must%s%.150s", stats.agreeing,
-             stats.known, stats.error[0] ? "; " : "", stats.error);
+    witnesses_stats(f->witnesses, &stats);
+    snprintf(why, sizeof why, "%u of %u %s agree about the master, more than half must%s%.150s", stats.agreeing,
+             stats.known, witnesses_name(f->witnesses), stats.error[0] ? "; " : "", stats.error);
     follower_error(f, "renewal", why);
 }
 
-/* Sentinels that are slow to answer are given half of what their answer is worth. */
+/* Witnesses that are slow to answer are given half of what their answer is worth. */
 static bool is_waiting_for_majority(struct follower *f)
 {
     if (!f->asking)
@@ -218,9 +218,9 @@ void follower_renew(struct follower *f)
     if (f->renewing || !f->lease || !redis_is_up(f->lease) || is_waiting_for_majority(f))
         return;
     f->renew_t0 = clock_boot_ms(); /* before anything is sent: a late answer shortens the lease */
-    f->asking = f->sentinels != NULL;
-    if (f->sentinels)
-        sentinels_ask(f->sentinels, &f->majority);
+    f->asking = f->witnesses != NULL;
+    if (f->witnesses)
+        witnesses_ask(f->witnesses, &f->majority);
     else
         send_renewal(f, f->conf->wait_replicas);
 }

@@ -18,9 +18,9 @@ struct follower {
     struct redis *lease;
     struct script renew;
     struct event *renew_timer;
-    struct sentinels *sentinels; /* NULL: none */
+    struct witnesses *witnesses; /* NULL: none */
     bool asking; /* whether a majority of them agrees */
-    struct sentinel_wait majority;
+    struct witness_wait majority;
     bool renewing, renew_again;
     uint64_t renew_t0;
     unsigned wanted, confirmed; /* replicas, for the renewal on its way */
@@ -50,7 +50,7 @@ void follower_fault(struct follower *f, const char *what, const struct redis_rep
 /* One line when the lease was given or has ended. */
 void follower_report(struct follower *f);
 
-/* Callbacks of the lease's connection, of the Sentinels and of the timer. */
+/* Callbacks of the lease's connection, of the witnesses and of the timer. */
 void follower_lease_up(void *arg);
 void follower_lease_down(void *arg, const char *why);
 void follower_majority(void *arg, unsigned replicas);

@@ -40,6 +40,9 @@ etagd_libetagd_la_SOURCES = \
 	etagd/resolver.c etagd/resolver.h etagd/redis_transport.c etagd/redis_transport.h \
 	etagd/script.c etagd/script.h \
 	etagd/coherence.c etagd/coherence.h \
+	etagd/witness.c etagd/witness.h etagd/witnesses.c etagd/witnesses.h \
+	etagd/cluster_answer.c etagd/cluster_answer.h etagd/routes.c etagd/routes.h \
+	etagd/cluster.c etagd/cluster.h etagd/cluster_majority.c etagd/cluster_majority.h \
 	etagd/sentinel.c etagd/sentinel.h etagd/sentinel_answer.c etagd/sentinel_answer.h \
 	etagd/sentinel_majority.c etagd/sentinel_majority.h \
 	etagd/follower.c etagd/follower.h etagd/follower_state.h etagd/follower_lease.c \
@@ -56,7 +59,8 @@ etagd_libetagd_la_SOURCES = \
 	etagd/digest_file.c etagd/digest_file.h \
 	etagd/digests.c etagd/digests.h \
 	etagd/fetch.c etagd/fetch.h \
-	etagd/shared.c etagd/shared.h etagd/shared_state.h etagd/shared_log.c etagd/shared_name.c \
+	etagd/shared.c etagd/shared.h etagd/shared_state.h etagd/shared_entry.c etagd/shared_log.c \
+	etagd/shared_name.c \
 	etagd/store.c etagd/store.h etagd/store_state.h etagd/store_put.c etagd/store_conflict.c etagd/store_name.c \
 	etagd/store_info.c \
 	etagd/hasher.c etagd/hasher.h \

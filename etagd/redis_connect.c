@@ -89,7 +89,7 @@ void redis_move(struct redis *r, const struct redis_address *to)
     if (r->stage == STAGE_DOWN)
         event_add(r->timer, &now);
     else
-        start_again(r, "the Sentinels name another master");
+        start_again(r, "another server is named the master");
 }
 
 /* ---- greeting ---- */
@@ -124,7 +124,7 @@ static void on_greeting(void *arg, const struct redis_reply *reply)
     redis_fail(r, why);
 }
 
-/* A Sentinel may name a server that is a replica by now, or not yet a master. */
+/* Who names the master may name a server that is a replica by now, or not yet a master. */
 static void on_role(void *arg, const struct redis_reply *reply)
 {
     struct redis *r = arg;
@@ -135,7 +135,7 @@ static void on_role(void *arg, const struct redis_reply *reply)
     if (r->give_up || redis_kind(reply) == REDIS_LOST || span_eq(role, SPAN_LITERAL("master")))
         return;
     redis_url_text(&r->url, where, sizeof where);
-    snprintf(why, sizeof why, "%s is no master but a %.*s: the Sentinels have not settled yet", where,
+    snprintf(why, sizeof why, "%s is no master but a %.*s: who names it has not settled yet", where,
              (int)(role.n < 16 ? role.n : 16), role.n ? role.p : "");
     redis_fail(r, why);
 }
@@ -315,7 +315,14 @@ static const struct {
     {"MISCONF", "the server cannot write to its disk: look into its log"},
     {"LOADING", "the server is still loading its data: wait"},
     {"MASTERDOWN", "this server is a replica without its master: name the master in the Redis URL"},
-    {"MOVED", "this is a Redis Cluster, which this build does not speak to: name a single server"},
+    {"MOVED",
+     "this key is another server's: name nodes of the Cluster in the Redis URL (cluster://); with such a URL the "
+     "other server is being looked for"},
+    {"ASK", "this key is being moved to another server of the Cluster: wait, or see redis-cli --cluster check"},
+    {"TRYAGAIN", "these keys are being moved to another server of the Cluster: wait, or see redis-cli --cluster check"},
+    {"CLUSTERDOWN", "the Cluster lacks masters, or this one is cut off from them: see redis-cli --cluster check"},
+    {"ERR This instance has cluster support disabled",
+     "this is no Cluster: name the server with redis:// in the Redis URL"},
     {"ERR unknown command", "Redis 7.0 or newer, or Valkey, is needed"},
 };
 

@@ -117,19 +117,18 @@ static bool parse_tcp(struct span rest, struct redis_url *out, const char **why)
     return false;
 }
 
-static bool parse_sentinels(struct span list, struct redis_url *out)
+static bool parse_seeds(struct span list, unsigned default_port, struct redis_url *out)
 {
     struct span one;
 
     for (bool more = true; more;) {
         more = split(list, ',', &one, &list);
-        if (out->nsentinels == REDIS_SENTINELS ||
-            !parse_address(more ? one : list, 26379, &out->sentinels[out->nsentinels]))
+        if (out->nseeds == REDIS_SEEDS || !parse_address(more ? one : list, default_port, &out->seeds[out->nseeds]))
             return false;
-        for (unsigned i = 0; i < out->nsentinels; i++)
-            if (memcmp(&out->sentinels[i], &out->sentinels[out->nsentinels], sizeof out->sentinels[i]) == 0)
+        for (unsigned i = 0; i < out->nseeds; i++)
+            if (memcmp(&out->seeds[i], &out->seeds[out->nseeds], sizeof out->seeds[i]) == 0)
                 return false; /* a majority of Sentinels counts each of them once */
-        out->nsentinels++;
+        out->nseeds++;
     }
     return true;
 }
@@ -141,10 +140,20 @@ static bool parse_sentinel(struct span rest, struct redis_url *out, const char *
     if (!parse_database(&rest, out, why))
         return false;
     if (split(rest, '@', &name, &rest) && !memchr(name.p, ':', name.n) &&
-        take_text(name, out->master, sizeof out->master) && parse_sentinels(rest, out))
+        take_text(name, out->master, sizeof out->master) && parse_seeds(rest, 26379, out))
         return true;
     *why = "write sentinel://name@host:port,host:port/database: the master's name as \"sentinel monitor\" has it, then "
            "up to 15 different Sentinels (port 26379 unless given); users and passwords stand in options";
+    return false;
+}
+
+static bool parse_cluster(struct span rest, struct redis_url *out, const char **why)
+{
+    out->cluster = true;
+    if (rest.n && !memchr(rest.p, '@', rest.n) && !memchr(rest.p, '/', rest.n) && parse_seeds(rest, 6379, out))
+        return true;
+    *why = "write cluster://host:port,host:port: up to 15 different nodes of the Cluster (port 6379 unless given); it "
+           "has one database, and users and passwords stand in options";
     return false;
 }
 
@@ -158,6 +167,7 @@ static const struct scheme {
     {{"rediss://", 9}, true, parse_tcp},
     {{"sentinel://", 11}, false, parse_sentinel},
     {{"sentinels://", 12}, true, parse_sentinel},
+    {{"cluster://", 10}, false, parse_cluster},
 };
 
 bool redis_url_parse(const char *text, struct redis_url *out, const char **why)
@@ -172,10 +182,7 @@ bool redis_url_parse(const char *text, struct redis_url *out, const char **why)
         if (span_starts(url, s->prefix))
             return s->parse(span_of(url.p + s->prefix.n, url.n - s->prefix.n), out, why);
     }
-    if (span_starts(url, SPAN_LITERAL("cluster://")))
-        *why = "this build does not speak to a Redis Cluster: name a single server with redis:// or unix:";
-    else
-        *why = "a Redis URL begins with redis://, rediss://, unix:, sentinel:// or sentinels://";
+    *why = "a Redis URL begins with redis://, rediss://, unix:, sentinel://, sentinels:// or cluster://";
     return false;
 }
 
@@ -185,6 +192,9 @@ void redis_url_text(const struct redis_url *url, char *out, unsigned size)
 
     if (url->path[0])
         snprintf(out, size, "unix:%s?db=%u", url->path, url->database);
+    else if (url->at.host[0] == '\0' && url->cluster)
+        snprintf(out, size, strchr(url->seeds[0].host, ':') ? "cluster://[%s]:%u" : "cluster://%s:%u",
+                 url->seeds[0].host, url->seeds[0].port);
     else if (url->at.host[0] == '\0')
         snprintf(out, size, "sentinel%s://%s/%u", s, url->master, url->database);
     else if (strchr(url->at.host, ':'))

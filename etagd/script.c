@@ -23,15 +23,22 @@ bool script_load(const struct script *s, struct redis *redis)
     return redis_send(redis, 3, argv, NULL, NULL);
 }
 
+bool script_command(const struct script *s, size_t nkeys, size_t n, const struct span *args, struct script_command *out)
+{
+    if (n > SCRIPT_ARGS)
+        return false;
+    out->argv[0] = SPAN_LITERAL("EVALSHA");
+    out->argv[1] = span_str(s->sha);
+    out->argv[2] = span_of(out->keys, (size_t)snprintf(out->keys, sizeof out->keys, "%zu", nkeys));
+    memcpy(out->argv + 3, args, n * sizeof *args);
+    out->argc = 3 + n;
+    return true;
+}
+
 bool script_call(const struct script *s, struct redis *redis, size_t nkeys, size_t n, const struct span *args,
                  void (*reply)(void *arg, const struct redis_reply *reply), void *arg)
 {
-    struct span argv[3 + SCRIPT_ARGS] = {SPAN_LITERAL("EVALSHA"), span_str(s->sha)};
-    char keys[24];
+    struct script_command command;
 
-    if (n > SCRIPT_ARGS)
-        return false;
-    argv[2] = span_of(keys, (size_t)snprintf(keys, sizeof keys, "%zu", nkeys));
-    memcpy(argv + 3, args, n * sizeof *args);
-    return redis_send(redis, 3 + n, argv, reply, arg);
+    return script_command(s, nkeys, n, args, &command) && redis_send(redis, command.argc, command.argv, reply, arg);
 }

@@ -25,29 +25,24 @@ struct sentinel {
 
 struct sentinels {
     const struct conf *conf;
-    struct sentinel_events events;
+    struct witness_events events;
     struct event *timer;
     char master_name[128];
     struct sentinel_majority said;
 
     uint64_t round, asked_ms; /* the newest */
     unsigned replicas; /* of the last majority */
-    struct sentinel_wait *waiting;
+    struct witness_wait *waiting;
 
     char error[320];
-    struct sentinel one[REDIS_SENTINELS];
+    struct sentinel one[REDIS_SEEDS];
 };
-
-static void address_text(const struct redis_address *at, char *out, size_t size)
-{
-    snprintf(out, size, strchr(at->host, ':') ? "[%.200s]:%u" : "%.200s:%u", at->host, at->port);
-}
 
 static void remember_error(struct sentinel *one, const char *why)
 {
     char where[REDIS_HOST + 16];
 
-    address_text(&one->at, where, sizeof where);
+    witness_address(&one->at, where, sizeof where);
     snprintf(one->all->error, sizeof one->all->error, "Sentinel %.100s: %.200s", where, why);
     if (!one->told)
         log_warn("%s", one->all->error);
@@ -62,37 +57,23 @@ static void follow(struct sentinels *s)
 {
     char where[REDIS_HOST + 16];
 
-    address_text(&s->said.master, where, sizeof where);
+    witness_address(&s->said.master, where, sizeof where);
     log_info("the master of %s is %s", s->master_name, where);
     s->events.master(s->events.arg, &s->said.master);
     ask_all(s); /* votes were asked about the one before */
 }
 
-static struct sentinel_wait *take_waiting(struct sentinels *s, uint64_t round)
-{
-    struct sentinel_wait **at = &s->waiting, *w;
-
-    while (*at && (*at)->round > round)
-        at = &(*at)->next;
-    w = *at;
-    if (w) {
-        *at = w->next;
-        w->round = 0;
-    }
-    return w;
-}
-
 static void consider(struct sentinels *s)
 {
     uint64_t round = s->round; /* who is called may ask again, which is a later one */
-    struct sentinel_wait *w;
+    struct witness_wait *w;
     unsigned replicas;
 
     if (!sentinel_majority_agrees(&s->said, round, clock_boot_ms(), &replicas))
         return;
     s->replicas = replicas;
     s->error[0] = '\0';
-    while ((w = take_waiting(s, round)))
+    while ((w = witness_wait_take(&s->waiting, round)))
         w->majority(w->arg, replicas);
 }
 
@@ -275,7 +256,7 @@ static bool make_connections(struct sentinel *one, struct event_base *base, bool
 }
 
 struct sentinels *sentinels_new(struct event_base *base, const struct conf *conf, const struct redis_url *url,
-                                const struct sentinel_events *events)
+                                const struct witness_events *events)
 {
     struct sentinels *s = calloc(1, sizeof *s);
     uint64_t period = conf->lease_ms / 5;
@@ -287,10 +268,10 @@ struct sentinels *sentinels_new(struct event_base *base, const struct conf *conf
     s->events = *events;
     snprintf(s->master_name, sizeof s->master_name, "%s", url->master);
     s->timer = event_new(base, -1, EV_PERSIST, on_timer, s);
-    for (unsigned i = 0; i < url->nsentinels; i++) {
+    for (unsigned i = 0; i < url->nseeds; i++) {
         struct sentinel *one = &s->one[s->said.n++];
 
-        *one = (struct sentinel){.all = s, .at = url->sentinels[i]};
+        *one = (struct sentinel){.all = s, .at = url->seeds[i]};
         if (!make_connections(one, base, url->tls))
             goto fail;
     }
@@ -315,17 +296,13 @@ void sentinels_free(struct sentinels *s)
     free(s);
 }
 
-void sentinels_ask(struct sentinels *s, struct sentinel_wait *wait)
+void sentinels_ask(struct sentinels *s, struct witness_wait *wait)
 {
     ask_all(s);
-    if (wait->round == 0) {
-        wait->next = s->waiting;
-        s->waiting = wait;
-    }
-    wait->round = s->round;
+    witness_wait_add(&s->waiting, wait, s->round);
 }
 
-void sentinels_stats(const struct sentinels *s, struct sentinel_stats *out)
+void sentinels_stats(const struct sentinels *s, struct witness_stats *out)
 {
     out->known = sentinel_majority_known(&s->said);
     out->agreeing = sentinel_majority_agreeing(&s->said, s->round ? s->round - 1 : 0,

@@ -20,43 +20,20 @@
 #ifndef ETAGD_SENTINEL_H
 #define ETAGD_SENTINEL_H
 
-#include "etagd/redis.h"
+#include "etagd/witness.h"
 
 struct event_base;
 struct conf;
 struct sentinels;
 
-struct sentinel_events {
-    /* Another master from now on. */
-    void (*master)(void *arg, const struct redis_address *at);
-    void *arg;
-};
-
-struct sentinel_stats {
-    unsigned known; /* Sentinels there are */
-    unsigned agreeing; /* of those asked last, as above */
-    unsigned replicas; /* of the last majority */
-    struct redis_address master; /* followed; host empty: none yet */
-    char error[320]; /* the newest, empty while a majority agrees */
-};
-
 /* Begins to connect to all of the URL's. conf and events' arg outlive it. NULL: out of memory. */
 struct sentinels *sentinels_new(struct event_base *base, const struct conf *conf, const struct redis_url *url,
-                                const struct sentinel_events *events);
+                                const struct witness_events *events);
 void sentinels_free(struct sentinels *s);
 
-/* Who waits for a majority; begins as zeros but for the last two, belongs to the caller and outlives sentinels. */
-struct sentinel_wait {
-    struct sentinel_wait *next;
-    uint64_t round; /* 0: not waiting */
-    void (*majority)(void *arg, unsigned replicas); /* replicas: how many must confirm */
-    void *arg;
-};
+/* As witnesses_ask. */
+void sentinels_ask(struct sentinels *s, struct witness_wait *wait);
 
-/* Asks all. majority is called once a majority has answered what is asked from now on, not from within this call,
- * or never; asking again replaces what is waited for. */
-void sentinels_ask(struct sentinels *s, struct sentinel_wait *wait);
-
-void sentinels_stats(const struct sentinels *s, struct sentinel_stats *out);
+void sentinels_stats(const struct sentinels *s, struct witness_stats *out);
 
 #endif

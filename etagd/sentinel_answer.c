@@ -78,15 +78,10 @@ static bool may_confirm(const struct redis_reply *replica)
     return true;
 }
 
-bool sentinel_same_address(const struct redis_address *a, const struct redis_address *b)
-{
-    return a->port == b->port && strcmp(a->host, b->host) == 0;
-}
-
 static void add(struct sentinel_replicas *to, const struct redis_address *at)
 {
     for (size_t i = 0; i < to->n; i++)
-        if (sentinel_same_address(&to->at[i], at))
+        if (witness_same_address(&to->at[i], at))
             return;
     if (to->n == REPLICAS_MAX)
         to->full = true;

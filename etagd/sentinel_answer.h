@@ -3,7 +3,7 @@
 #ifndef ETAGD_SENTINEL_ANSWER_H
 #define ETAGD_SENTINEL_ANSWER_H
 
-#include "etagd/redis.h"
+#include "etagd/witness.h"
 
 #define REPLICAS_MAX 64 /* of one master; with more there is no majority */
 
@@ -27,8 +27,6 @@ struct sentinel_answer {
 bool sentinel_read_master(const struct redis_reply *reply, struct sentinel_answer *out);
 bool sentinel_read_replicas(const struct redis_reply *reply, struct sentinel_answer *out);
 bool sentinel_read_vote(const struct redis_reply *reply, struct sentinel_answer *out);
-
-bool sentinel_same_address(const struct redis_address *a, const struct redis_address *b);
 
 /* Adds those of from that are not there yet. */
 void sentinel_add_replicas(struct sentinel_replicas *to, const struct sentinel_replicas *from);

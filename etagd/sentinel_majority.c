@@ -22,7 +22,7 @@ static bool may_have_voted(const struct sentinel_opinion *one, uint64_t now_ms)
 static bool agrees(const struct sentinel_majority *m, const struct sentinel_opinion *one, uint64_t round,
                    uint64_t now_ms)
 {
-    return one->round >= round && one->answer.well && sentinel_same_address(&one->answer.master, &m->master) &&
+    return one->round >= round && one->answer.well && witness_same_address(&one->answer.master, &m->master) &&
            !may_have_voted(one, now_ms);
 }
 
@@ -49,7 +49,7 @@ bool sentinel_majority_agrees(const struct sentinel_majority *m, uint64_t round,
 static bool follow(struct sentinel_majority *m, const struct sentinel_answer *answer)
 {
     m->epoch = answer->config_epoch;
-    if (sentinel_same_address(&m->master, &answer->master))
+    if (witness_same_address(&m->master, &answer->master))
         return false;
     m->master = answer->master;
     return true;
@@ -76,9 +76,9 @@ static bool look_for_master(struct sentinel_majority *m, const struct sentinel_a
 
         if (!is_fresh(&m->one[i], newest) || !answer->well)
             continue;
-        if (answer->config_epoch == m->epoch && sentinel_same_address(&answer->master, &m->master))
+        if (answer->config_epoch == m->epoch && witness_same_address(&answer->master, &m->master))
             return false;
-        same += sentinel_same_address(&answer->master, &said->master);
+        same += witness_same_address(&answer->master, &said->master);
     }
     return same > sentinel_majority_known(m) / 2 && follow(m, said);
 }

@@ -24,7 +24,7 @@ struct sentinel_majority {
     struct redis_address master; /* followed; host empty: none yet */
     uint64_t epoch; /* its configuration epoch */
     unsigned n; /* Sentinels of the URL */
-    struct sentinel_opinion one[REDIS_SENTINELS];
+    struct sentinel_opinion one[REDIS_SEEDS];
 };
 
 /* Takes what Sentinel i said in a round (from 1; newest: the newest begun), at now_ms of CLOCK_BOOTTIME.

@@ -2,12 +2,9 @@
 #include "etagd/shared.h"
 
 #include <event2/event.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "etagd/clock.h"
-#include "etagd/lib/key.h"
 #include "etagd/log.h"
 #include "etagd/lua.h"
 #include "etagd/shared_state.h"
@@ -15,284 +12,47 @@
 #define CONNECT_MS 2000u
 #define REPLY_MS 2000u
 #define QUEUE_MAX 8192u
-#define PUTS_MAX 4096u /* in flight above which entries are not shared: the rest is for what must go */
 #define UNSENT_MAX 4096u
-#define LOAD_MS 1000u /* at least between loading the scripts */
 
-/* What put.lua answers. */
-enum put_result { PUT_NEWER = 0, PUT_STORED = 1, PUT_REPLACED = 2, PUT_CONFLICT = 3 };
+/* ---- connections ---- */
 
-/* ---- entries ---- */
-
-static void load_scripts(struct shared *s)
+static void load_scripts(struct shared *s, struct redis *redis)
 {
-    uint64_t now = clock_mono_ms();
-
-    if (s->script_ms && now - s->script_ms < LOAD_MS)
-        return;
-    s->script_ms = now;
-    script_load(&s->put, s->data);
-    script_load(&s->names, s->data);
-    script_load(&s->name, s->data);
+    s->script_ms = 0;
+    script_load(&s->put, redis);
+    script_load(&s->names, redis);
+    script_load(&s->name, redis);
 }
-
-bool shared_is_answer(struct shared *s, const struct redis_reply *reply)
-{
-    if (redis_is_fault(reply, "NOSCRIPT"))
-        load_scripts(s);
-    else if (redis_kind(reply) == REDIS_FAULT)
-        shared_report(s, reply, "an entry");
-    else if (redis_kind(reply) != REDIS_LOST)
-        return true;
-    s->stats.puts_dropped++;
-    return false;
-}
-
-/* An entry on its way: key, then value. */
-struct put_call {
-    struct shared *shared;
-    bool conflict, announce, again; /* it is a mark; nobody knows of it yet; the second try */
-    uint64_t ttl_ms;
-    size_t nkey, nvalue;
-    char bytes[];
-};
-
-/* Whatever is known of the resource is void on every node then. */
-void shared_forget_url(struct shared *s, struct span key)
-{
-    const char *variant = memchr(key.p, '#', key.n);
-    struct span fields[] = {
-        SPAN_LITERAL("url"), {key.p, (size_t)(variant - key.p)}, SPAN_LITERAL("why"), SPAN_LITERAL("conflict")};
-
-    shared_append(s, fields, 4);
-}
-
-static void announce_conflict(struct shared *s, struct span key, bool stands)
-{
-    struct span fields[] = {SPAN_LITERAL("x-conflict"), key};
-
-    if (stands)
-        shared_append(s, fields, 2);
-    else
-        shared_forget_url(s, key);
-}
-
-size_t shared_entry_key(const struct shared *s, struct span key, char *out, size_t size)
-{
-    int n = snprintf(out, size, "%s:e:%.*s", s->conf->key_prefix, (int)key.n, key.p);
-
-    return n > 0 && (size_t)n < size ? (size_t)n : 0;
-}
-
-static struct span word(struct span value, int n)
-{
-    const char *space;
-
-    for (int i = 0; i < n; i++) {
-        space = memchr(value.p, ' ', value.n);
-        value = span_of(space + 1, value.n - (size_t)(space + 1 - value.p));
-    }
-    space = memchr(value.p, ' ', value.n);
-    return span_of(value.p, (size_t)(space - value.p));
-}
-
-bool shared_has_room(struct shared *s)
-{
-    if (redis_is_up(s->data) && redis_in_flight(s->data) < PUTS_MAX)
-        return true;
-    s->stats.puts_dropped++;
-    return false;
-}
-
-static void on_put(void *arg, const struct redis_reply *reply);
-
-/* since: the script's sixth argument. False: not on its way. */
-static bool send_put(struct put_call *call, struct span since)
-{
-    struct shared *s = call->shared;
-    struct span value = span_of(call->bytes + call->nkey, call->nvalue);
-    char name[KEY_SIZE + 128], ttl[24];
-    size_t n = shared_entry_key(s, span_of(call->bytes, call->nkey), name, sizeof name);
-
-    snprintf(ttl, sizeof ttl, "%" PRIu64, call->ttl_ms);
-    struct span args[] = {span_of(name, n), value,         word(value, 1), word(value, 2),
-                          word(value, 3),   span_str(ttl), since};
-    return n && script_call(&s->put, s->data, 1, 7, args, on_put, call);
-}
-
-/* The mark that stands there is void: it has other scopes than the entry, so the script could not know. */
-static bool put_again(struct put_call *call, const struct entry_text *there)
-{
-    char since[LOG_ID_TEXT];
-
-    if (call->again)
-        return false;
-    call->again = true;
-    log_id_format((struct log_id){there->as_of.ms, there->as_of.seq + 1}, since);
-    return send_put(call, span_str(since));
-}
-
-/* True when the call goes on. */
-static bool meet(struct put_call *call, const struct redis_reply *reply)
-{
-    struct shared *s = call->shared;
-    long long ttl_ms = redis_number(redis_at(reply, 2));
-    struct entry_text *text = malloc(sizeof *text);
-    bool again = false;
-
-    if (text && ttl_ms > 0 && entry_text_read(redis_text(redis_at(reply, 1)), text))
-        again = !s->events.met(s->events.log.arg, span_of(call->bytes, call->nkey), text, (uint64_t)ttl_ms) &&
-                redis_number(redis_at(reply, 0)) == PUT_CONFLICT && put_again(call, text);
-    free(text);
-    return again;
-}
-
-static void on_put(void *arg, const struct redis_reply *reply)
-{
-    struct put_call *call = arg;
-    struct shared *s = call->shared;
-    bool answered = shared_is_answer(s, reply), on = false;
-    long long what = answered ? redis_number(redis_at(reply, 0)) : PUT_NEWER;
-
-    s->stats.puts += answered;
-    s->stats.puts_newer += answered && what == PUT_NEWER;
-    s->stats.puts_replaced += what == PUT_REPLACED;
-    s->stats.puts_conflict += what == PUT_CONFLICT;
-    if (call->announce)
-        announce_conflict(s, span_of(call->bytes, call->nkey), what == PUT_STORED || what == PUT_REPLACED);
-    else if (answered && !call->conflict && what != PUT_STORED)
-        on = meet(call, reply);
-    if (!on)
-        free(call);
-}
-
-static struct put_call *put_call(struct shared *s, struct span key, struct entry_text *text, uint64_t ttl_ms)
-{
-    char value[ENTRY_TEXT_MAX];
-    size_t length;
-    struct put_call *call;
-
-    text->epoch = span_str(coherence_epoch(follower_coherence(s->follower)));
-    length = entry_text_write(value, sizeof value, text);
-    call = length ? malloc(sizeof *call + key.n + length) : NULL;
-    if (!call)
-        return NULL;
-    *call = (struct put_call){.shared = s, .ttl_ms = ttl_ms, .nkey = key.n, .nvalue = length};
-    memcpy(call->bytes, key.p, key.n);
-    memcpy(call->bytes + key.n, value, length);
-    return call;
-}
-
-static bool share_capsule(struct shared *s, struct entry_text *text, struct span capsule,
-                          char id[ENTRY_TEXT_CAPSULE + 1])
-{
-    text->capsule = span_of(NULL, 0);
-    if (capsule.n == 0)
-        return true;
-    if (!fetches_share_capsule(s->fetches, s->data, capsule, s->conf->horizon_ms / 2, id))
-        return false;
-    text->capsule = span_str(id);
-    return true;
-}
-
-void shared_put(struct shared *s, struct span key, struct entry_text *text, struct span capsule,
-                struct log_id marks_since, uint64_t ttl_ms)
-{
-    char id[ENTRY_TEXT_CAPSULE + 1], since[LOG_ID_TEXT];
-    struct put_call *call;
-
-    if (!shared_has_room(s))
-        return;
-    log_id_format(marks_since, since);
-    call = share_capsule(s, text, capsule, id) ? put_call(s, key, text, ttl_ms) : NULL;
-    if (call && send_put(call, span_str(since)))
-        return;
-    s->stats.puts_dropped++;
-    free(call);
-}
-
-void shared_put_conflict(struct shared *s, struct span key, struct entry_text *text, bool announce, uint64_t ttl_ms)
-{
-    struct put_call *call;
-
-    text->capsule = span_of(NULL, 0);
-    call = shared_has_room(s) ? put_call(s, key, text, ttl_ms) : NULL;
-    if (call) {
-        call->conflict = true;
-        call->announce = announce;
-        if (send_put(call, SPAN_LITERAL("-")))
-            return;
-        s->stats.puts_dropped++;
-        free(call);
-    }
-    if (announce)
-        announce_conflict(s, key, false);
-}
-
-struct names_call {
-    struct shared *shared;
-    uint64_t ttl_ms;
-    size_t n;
-    char key[];
-};
-
-static void on_names(void *arg, const struct redis_reply *reply)
-{
-    struct names_call *call = arg;
-    struct shared *s = call->shared;
-    struct entry_text *text;
-
-    if (shared_is_answer(s, reply) && (text = malloc(sizeof *text))) {
-        if (entry_text_read(redis_text(reply), text))
-            s->events.entry(s->events.log.arg, span_of(call->key, call->n), text, span_of(NULL, 0), call->ttl_ms);
-        free(text);
-    }
-    free(call);
-}
-
-void shared_names(struct shared *s, struct span key, struct log_id as_of, struct span names, struct log_id valid_since,
-                  uint64_t ttl_ms)
-{
-    char name[KEY_SIZE + 128], position[LOG_ID_TEXT], since[LOG_ID_TEXT], ttl[24];
-    size_t n = shared_entry_key(s, key, name, sizeof name);
-    struct names_call *call = shared_has_room(s) && n ? malloc(sizeof *call + key.n) : NULL;
-
-    if (!call)
-        return;
-    *call = (struct names_call){s, ttl_ms, key.n};
-    memcpy(call->key, key.p, key.n);
-    log_id_format(as_of, position);
-    log_id_format(valid_since, since);
-    snprintf(ttl, sizeof ttl, "%" PRIu64, ttl_ms);
-    struct span args[] = {span_of(name, n),   span_str(coherence_epoch(follower_coherence(s->follower))),
-                          span_str(position), names,
-                          span_str(since),    span_str(ttl)};
-    if (script_call(&s->names, s->data, 1, 6, args, on_names, call))
-        return;
-    s->stats.puts_dropped++;
-    free(call);
-}
-
-void shared_fetch(struct shared *s, struct span key, void (*done)(void *arg, bool known), void *arg)
-{
-    fetches_ask(s->fetches, s->data, key, done, arg);
-}
-
-void shared_forget(struct shared *s, void *arg)
-{
-    fetches_forget(s->fetches, arg);
-}
-
-/* ---- the connection ---- */
 
 static void on_up(void *arg)
 {
     struct shared *s = arg;
 
-    s->script_ms = 0;
     s->error[0] = '\0';
-    load_scripts(s);
+    if (!s->is_cluster)
+        load_scripts(s, s->data);
     shared_log_up(s);
+}
+
+static void on_route_up(void *arg, struct redis *redis)
+{
+    load_scripts(arg, redis);
+}
+
+static void on_moved(void *arg)
+{
+    struct shared *s = arg;
+
+    witnesses_doubt(s->witnesses);
+}
+
+/* A replica that has become a master may lack what was stored last, capsules that we take for stored among it. */
+static void on_map(void *arg, const struct cluster_map *map)
+{
+    struct shared *s = arg;
+
+    fetches_capsules_lost(s->fetches);
+    routes_map(s->routes, map);
 }
 
 static void on_down(void *arg, const char *why)
@@ -353,14 +113,24 @@ static void on_master(void *arg, const struct redis_address *at)
     follower_move(s->follower, at);
 }
 
-static bool make_sentinels(struct shared *s, struct event_base *base, const struct redis_url *url)
+static bool make_witnesses(struct shared *s, struct event_base *base, const struct redis_url *url)
 {
-    struct sentinel_events events = {.master = on_master, .arg = s};
+    struct witness_events events = {.master = on_master, .arg = s};
+    struct cluster_map_events map = {.map = on_map, .arg = s};
 
-    s->majority = (struct sentinel_wait){.majority = shared_log_majority, .arg = s};
-    if (url->nsentinels)
-        s->sentinels = sentinels_new(base, s->conf, url, &events);
-    return url->nsentinels == 0 || s->sentinels;
+    s->is_cluster = url->cluster;
+    s->majority = (struct witness_wait){.majority = shared_log_majority, .arg = s};
+    if (witnesses_named(url))
+        s->witnesses = witnesses_new(base, s->conf, url, &events, &map);
+    return !witnesses_named(url) || s->witnesses;
+}
+
+static bool make_routes(struct shared *s, struct event_base *base, const struct redis_url *url)
+{
+    struct routes_events events = {.up = on_route_up, .moved = on_moved, .arg = s};
+
+    s->routes = routes_new(base, s->conf, url, url->cluster ? NULL : s->data, &events);
+    return s->routes != NULL;
 }
 
 static bool make_connection(struct shared *s, struct event_base *base, const struct redis_url *url)
@@ -372,7 +142,7 @@ static bool make_connection(struct shared *s, struct event_base *base, const str
         .user = s->conf->redis_user,
         .password_file = s->conf->redis_password_file,
         .name = name,
-        .master = s->sentinels != NULL,
+        .master = s->witnesses != NULL,
         .connect_ms = CONNECT_MS,
         .reply_ms = REPLY_MS,
         .queue_max = QUEUE_MAX,
@@ -403,15 +173,15 @@ struct shared *shared_new(struct event_base *base, const struct conf *conf, stru
     if (!redis_url_parse(conf->redis, &url, why))
         goto fail;
     s->unsent = make_unsent(conf);
-    if (!make_sentinels(s, base, &url))
+    if (!make_witnesses(s, base, &url))
         goto fail;
-    s->follower = follower_new(base, conf, &url, s->sentinels, &events->log);
+    s->follower = follower_new(base, conf, &url, s->witnesses, &events->log);
     s->fetches = fetches_new(conf->key_prefix, events->entry, events->log.arg);
     s->retry_timer = event_new(base, -1, 0, on_retry_timer, s);
     s->marker_timer = event_new(base, -1, 0, on_marker_timer, s);
     if (!s->unsent || !s->follower || !s->fetches || !s->retry_timer || !s->marker_timer ||
         !script_init(&s->put, lua_put) || !script_init(&s->names, lua_names) || !script_init(&s->name, lua_name) ||
-        !make_connection(s, base, &url))
+        !make_connection(s, base, &url) || !make_routes(s, base, &url))
         goto fail;
     shared_log_recover(s);
     return s;
@@ -424,8 +194,11 @@ void shared_free(struct shared *s)
 {
     if (!s)
         return;
-    sentinels_free(s->sentinels);
+    witnesses_free(s->witnesses);
+    /* Who hears that a command is lost may send another: both must still be there. */
+    routes_close(s->routes);
     redis_free(s->data);
+    routes_free(s->routes);
     follower_free(s->follower);
     fetches_free(s->fetches);
     unsent_free(s->unsent);
@@ -460,8 +233,10 @@ void shared_stats(const struct shared *s, struct shared_stats *out)
     out->fetching = fetches.in_flight;
     out->unsent = unsent_count(s->unsent);
     out->widened = unsent_widened(s->unsent);
-    if (s->sentinels)
-        sentinels_stats(s->sentinels, &out->sentinels);
+    if (s->witnesses) {
+        out->witnesses_name = witnesses_name(s->witnesses);
+        witnesses_stats(s->witnesses, &out->witnesses);
+    }
     out->connected = redis_is_up(s->data);
     out->state = follower.state;
     out->replicas = follower.replicas;
@@ -470,6 +245,6 @@ void shared_stats(const struct shared *s, struct shared_stats *out)
     snprintf(out->error, sizeof out->error, "%s",
              follower.error[0] ? follower.error
              : s->error[0]     ? s->error
-             : s->sentinels    ? out->sentinels.error
+             : s->witnesses    ? out->witnesses.error
                                : "");
 }

@@ -10,7 +10,7 @@
 #include "etagd/coherence.h"
 #include "etagd/entry_text.h"
 #include "etagd/hosts.h"
-#include "etagd/sentinel.h"
+#include "etagd/witness.h"
 
 struct event_base;
 struct conf;
@@ -34,7 +34,8 @@ struct shared_stats {
         widened;
     size_t unsent, fetching;
     bool connected;
-    struct sentinel_stats sentinels; /* known 0: none are asked */
+    const char *witnesses_name; /* NULL: none are asked */
+    struct witness_stats witnesses;
     /* the lease's */
     const char *state;
     unsigned replicas; /* that must confirm a renewal */
@@ -69,9 +70,9 @@ void shared_names(struct shared *s, struct span key, struct log_id as_of, struct
 /* A name: what lies in the store after shared_name. */
 struct shared_name {
     struct span value; /* the text, empty: none */
-    uint64_t ttl_ms;   /* left; 0: none */
-    uint64_t now_ms;   /* the server's clock */
-    bool mine;         /* it is what the caller stored */
+    uint64_t ttl_ms; /* left; 0: none */
+    uint64_t now_ms; /* the server's clock */
+    bool mine; /* it is what the caller stored */
 };
 
 /* Puts an entry in the place of exactly the value that was judged (empty: of none); text NULL: only looks. The

@@ -130,12 +130,12 @@ static void confirm(struct shared *s)
 {
     if (s->nanswered == 0 || s->confirming || s->asked)
         return;
-    if (!s->sentinels) {
+    if (!s->witnesses) {
         wait_for_replicas(s, s->nanswered, 0);
         return;
     }
     s->asked = s->nanswered;
-    sentinels_ask(s->sentinels, &s->majority);
+    witnesses_ask(s->witnesses, &s->majority);
     retry_later(s);
 }
 
@@ -331,7 +331,7 @@ void shared_log_retry(struct shared *s)
         unsent_rewind(s->unsent);
     }
     append_waiting(s);
-    s->asked = 0; /* the Sentinels have not agreed for so long: they are asked again */
+    s->asked = 0; /* the witnesses have not agreed for so long: they are asked again */
     confirm(s);
     if (s->hosts_again)
         read_hosts(s);

@@ -51,12 +51,12 @@ bool shared_name(struct shared *s, struct span key, struct span judged, struct e
         text->capsule = span_of(NULL, 0);
         length = entry_text_write(value, sizeof value, text);
     }
-    if (n == 0 || (text && length == 0) || !shared_has_room(s) || !(call = malloc(sizeof *call)))
+    if (n == 0 || (text && length == 0) || !shared_has_room(s, key) || !(call = malloc(sizeof *call)))
         return false;
     *call = (struct call){s, done, arg};
     snprintf(ttl, sizeof ttl, "%" PRIu64, ttl_ms);
     struct span args[] = {span_of(name, n), judged, span_of(value, length), span_str(ttl)};
-    if (script_call(&s->name, s->data, 1, 4, args, on_name, call))
+    if (routes_call(s->routes, &s->name, 4, args, on_name, call))
         return true;
     free(call);
     return false;

@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Inside of shared.c (entries, the connection) and shared_log.c (what this node writes into the log). */
+/* Inside of shared.c (connections), shared_entry.c, shared_name.c and shared_log.c (what this node writes into the
+ * log). */
 #ifndef ETAGD_SHARED_STATE_H
 #define ETAGD_SHARED_STATE_H
 
 #include "etagd/conf.h"
 #include "etagd/fetch.h"
 #include "etagd/follower.h"
+#include "etagd/routes.h"
 #include "etagd/script.h"
 #include "etagd/shared.h"
 #include "etagd/unsent.h"
+#include "etagd/witnesses.h"
 
 struct event;
 
@@ -18,9 +21,11 @@ struct shared {
     const struct conf *conf;
     struct hosts *hosts;
     struct shared_events events;
-    struct sentinels *sentinels; /* NULL: the URL names a server */
+    struct witnesses *witnesses; /* NULL: the URL names a server */
+    bool is_cluster;
     struct follower *follower;
-    struct redis *data;
+    struct redis *data; /* to the server that has the log */
+    struct routes *routes; /* to those that have the entries */
     struct fetches *fetches;
     struct script put, names, name;
     char log_key[160], hosts_key[160];
@@ -31,8 +36,8 @@ struct shared {
     size_t appending; /* records in flight */
     struct log_id answered[UNCONFIRMED_MAX]; /* ids of those that are in the log, but perhaps not on all replicas */
     size_t nanswered;
-    size_t asked, confirming; /* how many of them the Sentinels are asked for, the WAIT in flight is about; 0: none */
-    struct sentinel_wait majority;
+    size_t asked, confirming; /* how many of them the witnesses are asked for, the WAIT in flight is about; 0: none */
+    struct witness_wait majority;
     unsigned replicas; /* that must confirm them */
     bool append_failed; /* one of them was refused: all are sent again, in order */
     uint64_t restart; /* serial that must be in the log before the first lease, 0: none */
@@ -55,7 +60,7 @@ void shared_log_up(struct shared *s);
 void shared_log_down(struct shared *s);
 void shared_log_retry(struct shared *s);
 
-/* A majority of the Sentinels has agreed since it was asked for. */
+/* A majority of the witnesses has agreed since it was asked for. */
 void shared_log_majority(void *arg, unsigned replicas);
 
 /* What a former etagd may have kept back goes first. */
@@ -64,8 +69,8 @@ void shared_log_recover(struct shared *s);
 /* Whether a script was carried out. If not it has been seen to. */
 bool shared_is_answer(struct shared *s, const struct redis_reply *reply);
 
-/* Whether entries may be sent now; counted when not. */
-bool shared_has_room(struct shared *s);
+/* Whether this entry may be sent now; counted when not. */
+bool shared_has_room(struct shared *s, struct span key);
 
 /* The key in Redis; 0: too long. */
 size_t shared_entry_key(const struct shared *s, struct span key, char *out, size_t size);

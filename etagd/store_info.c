@@ -158,7 +158,7 @@ static void log_section(const struct store *s, struct section to)
 static void lease_section(const struct store *s, struct section to)
 {
     struct shared_stats shared;
-    char master[REDIS_HOST + 16];
+    char master[REDIS_HOST + 16], name[32];
 
     to.name = "Lease";
     number(&to, "lease_ms", s->conf->lease_ms);
@@ -169,11 +169,13 @@ static void lease_section(const struct store *s, struct section to)
     }
     shared_stats(s->shared, &shared);
     text(&to, "state", shared.state);
-    if (shared.sentinels.known) {
-        snprintf(master, sizeof master, "%s:%u", shared.sentinels.master.host, shared.sentinels.master.port);
-        text(&to, "master", shared.sentinels.master.port ? master : "");
-        number(&to, "sentinels", shared.sentinels.known);
-        number(&to, "sentinels_agreeing", shared.sentinels.agreeing);
+    if (shared.witnesses_name) {
+        snprintf(master, sizeof master, "%s:%u", shared.witnesses.master.host, shared.witnesses.master.port);
+        text(&to, "master", shared.witnesses.master.port ? master : "");
+        snprintf(name, sizeof name, "%c%s", span_lower(shared.witnesses_name[0]), shared.witnesses_name + 1);
+        number(&to, name, shared.witnesses.known);
+        strcat(name, "_agreeing");
+        number(&to, name, shared.witnesses.agreeing);
     }
     number(&to, "replicas_wanted", shared.replicas);
     number(&to, "renewals", shared.renewals);

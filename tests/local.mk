@@ -36,6 +36,8 @@ check_PROGRAMS += \
 	tests/unit/test_digest_file \
 	tests/unit/test_digests \
 	tests/unit/test_fetch \
+	tests/unit/test_cluster_answer \
+	tests/unit/test_cluster_majority \
 	tests/unit/test_store
 endif
 tests_unit_test_entity_tag_CFLAGS = $(TEST_CFLAGS)
@@ -92,6 +94,10 @@ tests_unit_test_digest_file_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_digest_file_LDADD = $(TEST_LDADD)
 tests_unit_test_digests_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_digests_LDADD = $(TEST_LDADD)
+tests_unit_test_cluster_majority_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_cluster_majority_LDADD = $(TEST_LDADD)
+tests_unit_test_cluster_answer_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_cluster_answer_LDADD = $(TEST_LDADD)
 tests_unit_test_fetch_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_fetch_LDADD = $(TEST_LDADD)
 tests_unit_test_coherence_CFLAGS = $(TEST_CFLAGS)

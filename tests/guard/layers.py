@@ -7,7 +7,7 @@ import re
 # towards Redis.
 TIERS = [
     {"base": "accounts conf conf_* log clock log_id notify fields redis_url tls resp lua"},
-    {"redis": "redis redis_* resolver script sentinel sentinel_*"},
+    {"redis": "redis redis_* resolver script witness witnesses sentinel sentinel_* cluster cluster_* routes"},
     {"writer": "writer writer_*", "coherence": "coherence positions effect hosts entry_text name_judge",
      "embedded": "embedded", "unsent": "unsent", "digests": "digests digest_file"},
     {"shared": "shared shared_* follower follower_* fetch"},

@@ -13,6 +13,7 @@ import pytest
 
 from env import machine, writes
 from env.backend import Backend
+from env.cluster import Cluster
 from env.etagd import Etagd
 from env.fuse import Fuse, Unavailable
 from env.httpd import MPM, Httpd
@@ -131,6 +132,12 @@ def new_sentinel(servers):
 def farm(new_redis, new_sentinel):
     """A master, two replicas and three Sentinels, all of one mind."""
     return Farm(new_redis, new_sentinel).start()
+
+
+@pytest.fixture
+def redis_cluster(new_redis):
+    """A Redis Cluster of three masters, each with a replica."""
+    return Cluster(new_redis).start()
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@
 
 struct told {
     struct sentinel_majority m;
-    struct sentinel_answer says[REDIS_SENTINELS];
+    struct sentinel_answer says[REDIS_SEEDS];
     uint64_t round, now_ms;
 };
 

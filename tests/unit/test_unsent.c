@@ -167,6 +167,8 @@ static void urls(void **state)
         {"sentinel://m@a,b,c,d,e,f,g,h,i,j,k,l,m,n,o", "sentinel://m/0", ""},
         {"rediss://etagd@h/5", "rediss://h:6379/5", "etagd"},
         {"sentinels://m@h:1,h:2/3", "sentinels://m/3", ""},
+        {"cluster://h:1", "cluster://h:1", ""},
+        {"cluster://[::1]:7000,h", "cluster://[::1]:7000", ""},
         {"unix:/run/redis/redis.sock", "unix:/run/redis/redis.sock?db=0", ""},
         {"unix:///run/redis.sock?db=2", "unix:/run/redis.sock?db=2", ""},
     };
@@ -200,7 +202,12 @@ static void urls(void **state)
                                       "sentinel://m@h:1/x",
                                       "sentinel://m:secret@h:1",
                                       "sentinel://m@a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p",
-                                      "cluster://h:1"};
+                                      "cluster://",
+                                      "cluster://u@h",
+                                      "cluster://h/0",
+                                      "cluster://h:1,",
+                                      "cluster://h,h:6379",
+                                      "cluster://a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p"};
     struct redis_url url;
     const char *why;
     char text[200];
@@ -228,12 +235,26 @@ static void sentinels_of_a_url(void **state)
     (void)state;
     assert_true(redis_url_parse("sentinel://mymaster@[::1]:7000,h/3", &url, &why));
     assert_string_equal(url.master, "mymaster");
-    assert_int_equal(url.nsentinels, 2);
-    assert_string_equal(url.sentinels[0].host, "::1");
-    assert_int_equal(url.sentinels[0].port, 7000);
-    assert_string_equal(url.sentinels[1].host, "h");
-    assert_int_equal(url.sentinels[1].port, 26379);
+    assert_int_equal(url.nseeds, 2);
+    assert_string_equal(url.seeds[0].host, "::1");
+    assert_int_equal(url.seeds[0].port, 7000);
+    assert_string_equal(url.seeds[1].host, "h");
+    assert_int_equal(url.seeds[1].port, 26379);
     assert_int_equal(url.database, 3);
+    assert_string_equal(url.at.host, "");
+}
+
+static void nodes_of_a_url(void **state)
+{
+    struct redis_url url;
+    const char *why;
+
+    (void)state;
+    assert_true(redis_url_parse("cluster://h,[::1]:7000", &url, &why));
+    assert_true(url.cluster);
+    assert_int_equal(url.nseeds, 2);
+    assert_int_equal(url.seeds[0].port, 6379);
+    assert_string_equal(url.seeds[1].host, "::1");
     assert_string_equal(url.at.host, "");
 }
 
@@ -246,6 +267,7 @@ int main(void)
         cmocka_unit_test(the_marker_outlives_a_crash),
         cmocka_unit_test(urls),
         cmocka_unit_test(sentinels_of_a_url),
+        cmocka_unit_test(nodes_of_a_url),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
