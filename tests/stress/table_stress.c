@@ -285,7 +285,8 @@ static unsigned one_life(uint64_t *random, unsigned readers)
     kill(writer, SIGKILL);
     waitpid(writer, NULL, 0);
     atomic_store(&shared->phase, PHASE_ORPHANED);
-    sleep_until(table_now_ms() + table_lease_left(writer_table(w)) + 1);
+    const uint64_t left = table_lease_left(writer_table(w)); /* before now is read: we may be preempted in between */
+    sleep_until(table_now_ms() + left + 1);
     atomic_store(&shared->phase, PHASE_LAPSED);
     for (unsigned i = 0; i < readers; i++)
         crashed += died(reader[i]);
