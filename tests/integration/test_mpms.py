@@ -100,8 +100,10 @@ def some_load(site, n=300):
 
 
 def use_of(pid):
-    """Open descriptors, mappings of tables, anonymous memory in kB."""
-    fds = len(os.listdir(f"/proc/{pid}/fd"))
+    """Open descriptors without connections to clients and backends, mappings of tables, anonymous memory in kB."""
+    with open("/proc/net/tcp") as f:
+        tcp = {f"socket:[{line.split()[9]}]" for line in f.readlines()[1:]}
+    fds = sum(os.readlink(f"/proc/{pid}/fd/{fd}") not in tcp for fd in os.listdir(f"/proc/{pid}/fd"))
     maps = open(f"/proc/{pid}/maps").read().count("memfd:")
     anonymous = int(re.search(r"^Anonymous:\s+(\d+)", open(f"/proc/{pid}/smaps_rollup").read(), re.M).group(1))
     return fds, maps, anonymous
