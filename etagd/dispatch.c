@@ -140,34 +140,6 @@ static void do_key(struct dispatch *d, const struct proto_request *q, int *fd, s
     scope_each_of_key(text, NULL, 0, NULL, 0, add_scope, r->out);
 }
 
-struct description {
-    struct evbuffer *out;
-    size_t lines;
-};
-
-static void describe_line(void *arg, const char *name, struct span value)
-{
-    struct description *s = arg;
-    resp_bulk(s->out, span_str(name));
-    resp_bulk(s->out, value);
-    s->lines++;
-}
-
-static void do_get(struct dispatch *d, const struct proto_request *q, int *fd, struct reply *r)
-{
-    struct description s = {.out = evbuffer_new()};
-
-    (void)fd;
-    if (s.out && store_describe(d->store, q->argv[2], describe_line, &s)) {
-        resp_array(r->out, 2 * s.lines);
-        evbuffer_add_buffer(r->out, s.out);
-    } else {
-        resp_nil(r->out);
-    }
-    if (s.out)
-        evbuffer_free(s.out);
-}
-
 static void fetched(void *arg, bool known)
 {
     struct reply *r = arg;
@@ -343,11 +315,12 @@ static const struct command commands[] = {
     {"INFO", NULL, 1, 2, do_info, "[section]"},
     {"ATTACH", NULL, 3, 3, do_attach, "version pid"},
     {"ETAG", "KEY", 3, 3, do_key, "url"},
-    {"ETAG", "GET", 3, 3, do_get, "key"},
+    {"ETAG", "GET", 3, 3, dispatch_get, "key"},
     {"ETAG", "FETCH", 3, 3, do_fetch, "key"},
     {"ETAG", "PUT", 12, 0, do_put,
      "generation seq key variant names ttl-ms value capsule ntags tag... ngroups group..."},
     {"ETAG", "NAME", 9, 0, dispatch_name, "generation seq key kind proposal ntags tag... ngroups group..."},
+    {"ETAG", "VERSION", 3, 3, dispatch_version, "name"},
     {"ETAG", "FILE", 4, 4, do_file, "identity digest"},
     {"ETAG", "HASH", 3, 3, do_hash, "identity"},
     {"ETAG", "INVALIDATE", 4, 0, do_invalidate, "op arg [op arg...]"},

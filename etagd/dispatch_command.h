@@ -14,6 +14,9 @@ void dispatch_xrevrange(struct dispatch *d, const struct proto_request *q, int *
 
 void dispatch_name(struct dispatch *d, const struct proto_request *q, int *fd, struct reply *r);
 
+void dispatch_get(struct dispatch *d, const struct proto_request *q, int *fd, struct reply *r);
+void dispatch_version(struct dispatch *d, const struct proto_request *q, int *fd, struct reply *r);
+
 /* A counted list of words at *at, which moves behind it; false when the count is wrong. */
 bool dispatch_list(const struct proto_request *q, size_t *at, const struct span **list, size_t *n);
 

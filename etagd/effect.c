@@ -73,6 +73,18 @@ static bool add_query(struct effect *e, const struct hosts *hosts, const struct 
     return add_resolved(e, hosts, span_of(text, (size_t)(query - s->text)));
 }
 
+static void add_told(struct effect *e, struct span arg)
+{
+    e->nothing = false;
+    if (e->ntold < EFFECT_TOLD) {
+        e->told[e->ntold++] = arg;
+        return;
+    }
+    e->all = true;
+    e->widened++;
+    e->reason = "more versions than one record may tell";
+}
+
 static void add_operation(struct effect *e, const struct hosts *hosts, struct span op, struct span arg)
 {
     struct scope s;
@@ -90,6 +102,9 @@ static void add_operation(struct effect *e, const struct hosts *hosts, struct sp
             e->hosts_changed = true;
         else if (span_eq(op, SPAN_LITERAL("x-conflict")))
             e->conflict = arg;
+        return;
+    case SCOPE_VERSION:
+        add_told(e, arg);
         return;
     case SCOPE_SETTLE:
         if (e->settle_ms < s.settle_ms)
@@ -123,6 +138,7 @@ void effect_of(struct effect *e, const struct hosts *hosts, const struct span *f
     e->widened = 0;
     e->reason = NULL;
     e->nscopes = e->used = 0;
+    e->ntold = 0;
     e->epoch = span_of(NULL, 0);
     for (size_t i = 0; i + 1 < n; i += 2)
         add_operation(e, hosts, fields[i], fields[i + 1]);

@@ -8,6 +8,8 @@
 
 #include "etagd/hosts.h"
 
+#define EFFECT_TOLD 64u /* versions of one record; more is everything */
+
 struct effect {
     bool all; /* everything; scopes are then of no account */
     bool nothing; /* only remarks: by, why, epoch, ... */
@@ -16,6 +18,8 @@ struct effect {
     uint64_t settle_ms; /* 0: none */
     size_t widened; /* operations that were taken for more than they said */
     const char *reason; /* static text: why the last of them was, or NULL */
+    struct span told[EFFECT_TOLD]; /* arguments that tell a version, pointing into the fields; after "all" as well */
+    size_t ntold;
     struct span *scopes;
     size_t nscopes;
     struct span epoch; /* the argument of a remark "epoch", pointing into the fields */

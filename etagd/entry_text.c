@@ -51,6 +51,7 @@ static size_t binary_size(enum entry_kind kind)
     case ENTRY_DIGEST:
     case ENTRY_VERSION:
     case ENTRY_GENERATION:
+    case ENTRY_VERSION_BASE:
         return DIGEST_BASE_SIZE;
     case ENTRY_MODIFIED:
         return ENTRY_MODIFIED_SIZE;

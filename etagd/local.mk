@@ -15,6 +15,7 @@ etagd_libetag_la_SOURCES = \
 	etagd/lib/scope.c etagd/lib/scope.h \
 	etagd/lib/entry.c etagd/lib/entry.h \
 	etagd/lib/name.c etagd/lib/name.h \
+	etagd/lib/version.c etagd/lib/version.h \
 	etagd/lib/file_identity.c etagd/lib/file_identity.h \
 	etagd/lib/file_mount.c etagd/lib/file_mount.h \
 	etagd/lib/flight.c etagd/lib/flight.h \
@@ -54,6 +55,7 @@ etagd_libetagd_la_SOURCES = \
 	etagd/positions.c etagd/positions.h \
 	etagd/entry_text.c etagd/entry_text.h \
 	etagd/name_judge.c etagd/name_judge.h \
+	etagd/versions.c etagd/versions.h \
 	etagd/embedded.c etagd/embedded.h \
 	etagd/unsent.c etagd/unsent.h \
 	etagd/digest_file.c etagd/digest_file.h \
@@ -62,10 +64,11 @@ etagd_libetagd_la_SOURCES = \
 	etagd/shared.c etagd/shared.h etagd/shared_state.h etagd/shared_entry.c etagd/shared_log.c \
 	etagd/shared_name.c \
 	etagd/store.c etagd/store.h etagd/store_state.h etagd/store_put.c etagd/store_conflict.c etagd/store_name.c \
-	etagd/store_info.c \
+	etagd/store_version.c etagd/store_info.c \
 	etagd/hasher.c etagd/hasher.h \
 	etagd/resp.c etagd/resp.h \
-	etagd/dispatch.c etagd/dispatch.h etagd/dispatch_command.h etagd/dispatch_log.c etagd/dispatch_name.c etagd/info.c \
+	etagd/dispatch.c etagd/dispatch.h etagd/dispatch_command.h etagd/dispatch_log.c etagd/dispatch_name.c \
+	etagd/dispatch_describe.c etagd/info.c \
 	etagd/listener.c etagd/listener.h \
 	etagd/connection.c etagd/connection.h \
 	etagd/server.c etagd/server.h \

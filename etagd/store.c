@@ -101,6 +101,9 @@ static void on_record(void *arg, struct log_id id, const struct span *fields, si
     effect_of(&s->effect, s->hosts, fields, n);
     seq = apply(s);
     mark(s, id);
+    if (s->effect.all)
+        store_versions_forget(s);
+    store_versions_told(s, id);
     if (s->effect.settle_ms)
         settle(s, s->effect.settle_ms);
     positions_record(s->positions, seq, id, clock_ns(CLOCK_MONOTONIC));
@@ -123,6 +126,7 @@ static void on_entered(void *arg, struct log_id position)
     struct store *s = arg;
 
     positions_reset(s->positions, writer_invalidate(s->writer, NULL, 0), position);
+    store_versions_forget(s);
     if (s->shared)
         shared_entered(s->shared);
 }
@@ -132,6 +136,7 @@ static void on_missed(void *arg, struct log_id position)
     struct store *s = arg;
 
     positions_flush(s->positions, writer_invalidate(s->writer, NULL, 0), position);
+    store_versions_forget(s);
 }
 
 static void on_lease(void *arg, uint64_t until_ms)
@@ -275,10 +280,11 @@ struct store *store_new(struct event_base *base, const struct conf *conf, const 
     s->conf = conf;
     s->positions = positions_new();
     s->hosts = hosts_new();
+    s->versions = versions_new();
     s->settle_timer = event_new(base, -1, 0, on_settled, s);
     s->clean_timer = periodic(base, store_longest_ms(s), on_clean_timer, s);
     s->digest = digest_new();
-    if (!s->positions || !s->hosts || !s->settle_timer || !s->clean_timer || !s->digest)
+    if (!s->positions || !s->hosts || !s->versions || !s->settle_timer || !s->clean_timer || !s->digest)
         goto fail;
     s->writer = writer_create(&size, why);
     if (!s->writer)
@@ -309,6 +315,7 @@ void store_free(struct store *s)
     writer_leave(s->writer);
     positions_free(s->positions);
     hosts_free(s->hosts);
+    versions_free(s->versions);
     effect_free(&s->effect);
     digest_free(s->digest);
     free(s);
@@ -353,15 +360,18 @@ static void append_shared(struct store *s, const struct span *fields, size_t n)
 static const char *check_fields(const struct span *fields, size_t n)
 {
     struct scope scope;
+    bool any = false;
 
     if (n == 0 || n % 2 != 0)
         return "operations and arguments come in pairs: op arg [op arg...]";
     for (size_t i = 0; i < n; i += 2) {
         scope_from_operation(fields[i], fields[i + 1], &scope);
-        if (scope.kind != SCOPE_NONE)
-            return NULL;
+        /* Here it would be known before the log has given it its place among others. */
+        if (scope.kind == SCOPE_VERSION)
+            return "a version is told to the log itself: XADD {etag}:log '*' version 'name value'";
+        any |= scope.kind != SCOPE_NONE;
     }
-    return "nothing to invalidate: by, why, note, epoch and x-* are remarks";
+    return any ? NULL : "nothing to invalidate: by, why, note, epoch and x-* are remarks";
 }
 
 void store_append(struct store *s, const struct span *fields, size_t n, char id[LOG_ID_TEXT])

@@ -89,6 +89,10 @@ void store_hosts(struct store *s, const struct span *pairs, size_t n);
 bool store_describe(struct store *s, struct span key, void (*line)(void *arg, const char *name, struct span value),
                     void *arg);
 
+/* For people: what the log has told of a named version; false when nothing is known. */
+bool store_version(const struct store *s, struct span name, void (*line)(void *arg, const char *name, struct span value),
+                   void *arg);
+
 struct writer *store_writer(struct store *s);
 bool store_embedded(const struct store *s);
 
@@ -99,7 +103,7 @@ size_t store_log_length(const struct store *s);
 void store_log_range(const struct store *s, bool reverse, size_t limit,
                      void (*row)(void *arg, const char *id, const struct span *fields, size_t n), void *arg);
 
-/* "# Store", "# Table", "# Digests", "# Log", "# Lease" sections of INFO as name, value pairs. */
+/* "# Store", "# Versions", "# Table", "# Digests", "# Log", "# Lease" sections of INFO as name, value pairs. */
 void store_info(struct store *s, void (*line)(void *arg, const char *section, const char *name, const char *value),
                 void *arg);
 

@@ -56,25 +56,33 @@ struct span store_conflict_mark(uint8_t value[ENTRY_SIZE], const struct entry *e
     return span_of((const char *)value, entry_encode(value, ENTRY_SIZE, &mark));
 }
 
-void store_conflict_report(struct store *s, struct span key)
+void store_conflict_report(struct store *s, struct span key, enum entry_kind kind)
 {
     uint64_t now = clock_mono_ms();
 
     s->counts.conflicts++;
+    s->counts.version_conflicts += kind == ENTRY_VERSION_BASE;
     if (s->conflict_warned_ms && now - s->conflict_warned_ms < WARN_MS)
         return;
     s->conflict_warned_ms = now;
+    if (kind == ENTRY_VERSION_BASE) {
+        log_warn("%.*s: different entity-tags for one version, of responses that differ in what a version says nothing "
+                 "of (Content-Type, Content-Language, a coding): not confirmed before the handler until a record "
+                 "covers it or ETagTTL is over",
+                 (int)(key.n < 300 ? key.n : 300), key.p);
+        return;
+    }
     log_warn("%.*s: responses with different entity-tags and no invalidation between them: not confirmed before the "
              "handler until a record covers it or ETagTTL is over; its handler is not deterministic, or a change "
              "was not announced",
              (int)(key.n < 300 ? key.n : 300), key.p);
 }
 
-void store_conflict_unmarked(struct store *s, struct span key, enum conflict conflict)
+void store_conflict_unmarked(struct store *s, struct span key, enum entry_kind kind, enum conflict conflict)
 {
     if (conflict != CONFLICT_NEW)
         return;
-    store_conflict_report(s, key);
+    store_conflict_report(s, key, kind);
     writer_remove(s->writer, key);
     if (s->shared)
         shared_forget_url(s->shared, key);
@@ -160,11 +168,11 @@ static void conflict_with(struct store *s, struct span key, const struct entry_t
     uint64_t ttl_ms = life_left(s, here);
 
     if (!insert_mark(s, key, &here->entry, scopes, ttl_ms)) {
-        store_conflict_unmarked(s, key, CONFLICT_NEW);
+        store_conflict_unmarked(s, key, here->entry.kind, CONFLICT_NEW);
         return;
     }
     if (is_new)
-        store_conflict_report(s, key);
+        store_conflict_report(s, key, here->entry.kind);
     text->entry = here->entry;
     text->ntags = there->ntags;
     text->ngroups = there->ngroups;

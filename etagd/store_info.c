@@ -91,6 +91,18 @@ static void store_section(const struct store *s, struct section to)
     number(&to, "invalidations_widened", shared.widened);
 }
 
+static void versions_section(const struct store *s, struct section to)
+{
+    const struct store_counts *c = &s->counts;
+
+    to.name = "Versions";
+    number(&to, "versions", versions_count(s->versions));
+    number(&to, "versions_told", c->versions_told);
+    number(&to, "versions_doubted", c->versions_doubted);
+    number(&to, "versions_refused", c->versions_refused);
+    number(&to, "version_conflicts", c->version_conflicts);
+}
+
 static void table_section(const struct store *s, struct section to)
 {
     struct writer_stats t;
@@ -189,6 +201,7 @@ void store_info(struct store *s, void (*line)(void *arg, const char *section, co
     struct section to = {line, arg, NULL};
 
     store_section(s, to);
+    versions_section(s, to);
     table_section(s, to);
     digests_section(s, to);
     log_section(s, to);
@@ -233,6 +246,10 @@ static const char *kind_name(enum entry_kind kind)
         return "file";
     case ENTRY_MODIFIED:
         return "modified";
+    case ENTRY_VERSION_BASE:
+        return "version base";
+    case ENTRY_VERSION_VALUE:
+        return "version value";
     }
     return "unknown";
 }
@@ -246,6 +263,7 @@ static void describe_tag(const struct description *to, const struct entry *e)
         to->line(to->arg, "names", e->tag);
         return;
     case ENTRY_UPSTREAM:
+    case ENTRY_VERSION_VALUE:
         to->line(to->arg, "tag", e->tag);
         return;
     case ENTRY_FILE:

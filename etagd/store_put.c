@@ -6,6 +6,7 @@
 #include "etagd/store_state.h"
 
 #include "etagd/lib/name.h"
+#include "etagd/lib/version.h"
 
 static void add_text(struct scope_list *list, char letter, struct span rest)
 {
@@ -91,7 +92,8 @@ static bool is_clean_capsule(struct span capsule)
 
 static bool is_learnable(enum entry_kind kind)
 {
-    return kind == ENTRY_DIGEST || kind == ENTRY_VERSION || kind == ENTRY_GENERATION || kind == ENTRY_UPSTREAM;
+    return kind == ENTRY_DIGEST || kind == ENTRY_VERSION || kind == ENTRY_GENERATION || kind == ENTRY_UPSTREAM ||
+           kind == ENTRY_VERSION_BASE;
 }
 
 bool store_clean_key(struct span key)
@@ -263,7 +265,7 @@ static enum store_result learn(struct store *s, const struct store_put *put, con
         ttl_ms = store_longest_ms(s);
     if (!store_scopes(s, &scopes, put->key, entry->flags, put->tags, put->ntags, put->groups, put->ngroups)) {
         store_refuse(s, REFUSED_LONG);
-        store_conflict_unmarked(s, w.key, conflict);
+        store_conflict_unmarked(s, w.key, entry->kind, conflict);
         return STORE_OK; /* not stored: the next request asks the handler again */
     }
     w.ttl_s = (uint32_t)(ttl_ms / 1000);
@@ -280,12 +282,12 @@ static enum store_result learn(struct store *s, const struct store_put *put, con
     case WRITER_STALE:
         return STORE_STALE;
     case WRITER_TOO_LONG:
-        store_conflict_unmarked(s, w.key, conflict);
+        store_conflict_unmarked(s, w.key, entry->kind, conflict);
         return STORE_OK;
     }
     s->counts.puts++;
     if (conflict == CONFLICT_NEW)
-        store_conflict_report(s, w.key);
+        store_conflict_report(s, w.key, entry->kind);
     if (s->shared && conflict != CONFLICT_KNOWN)
         share(s, w.key, put, entry, as_of, &scopes, conflict, ttl_ms);
     if (!names_known)
@@ -394,7 +396,8 @@ bool store_take_entry(void *arg, struct span key, const struct entry_text *text,
 
     if (ttl_ms > store_longest_ms(s))
         ttl_ms = store_longest_ms(s);
-    if (ttl_ms < 1000 || is_variant == (text->entry.kind == ENTRY_NAMES) || text->entry.kind == ENTRY_MODIFIED ||
+    if (ttl_ms < 1000 || is_variant == (text->entry.kind == ENTRY_NAMES) ||
+        (!is_learnable(text->entry.kind) && text->entry.kind != ENTRY_NAMES) ||
         (hash && name_is_variant(span_of(hash + 1, (size_t)(key.p + key.n - hash - 1)))) ||
         !is_clean_capsule(capsule) ||
         !store_scopes(s, &scopes, key, text->entry.flags, text->tags, text->ntags, text->groups, text->ngroups))
@@ -434,11 +437,14 @@ static enum table_result look(const struct store *s, struct span key)
 void store_fetch(struct store *s, struct span key, void (*done)(void *arg, bool known), void *arg)
 {
     enum table_result result = look(s, key);
+    struct span version;
 
     s->counts.fetches++;
     if (result == TABLE_HIT || result == TABLE_CONFLICT) {
         s->counts.fetch_hits++;
         done(arg, result == TABLE_HIT);
+    } else if (version_of_key(key, &version)) {
+        done(arg, store_version_restore(s, version));
     } else if (s->embedded || !store_clean_key(key) || key.n >= KEY_SIZE || !store_has_lease(s)) {
         done(arg, false);
     } else {

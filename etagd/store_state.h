@@ -12,6 +12,7 @@
 #include "etagd/positions.h"
 #include "etagd/shared.h"
 #include "etagd/store.h"
+#include "etagd/versions.h"
 
 struct event;
 struct name_call;
@@ -35,6 +36,7 @@ struct store_counts {
     uint64_t fetches, fetch_hits, inserted, unshared, conflicts;
     uint64_t invalidations, records, widened;
     uint64_t name_asks, name_table_hits, name_gives, name_makes;
+    uint64_t versions_told, versions_doubted, versions_refused, version_conflicts;
 };
 
 /* The scopes of a record, in storage of their own. */
@@ -69,6 +71,9 @@ struct store {
 
     struct event *clean_timer; /* once in the longest life of a record */
     uint64_t clean_seq; /* the table's seq when it last came: what has a smaller one is over when it comes again */
+
+    struct versions *versions;
+    uint64_t version_warned_ms; /* last line about one in doubt */
 
     uint64_t conflict_warned_ms;
     uint64_t warned_ms; /* last line about operations that were widened */
@@ -129,6 +134,17 @@ const char *store_epoch(const struct store *s);
 enum refusal store_doubt(const struct store *s, struct span key, const struct entry_text *text,
                          const struct scope_list *scopes);
 
+/* ---- store_version.c ---- */
+
+/* The record id, whose effect is the store's, is applied: its versions are told. */
+void store_versions_told(struct store *s, struct log_id id);
+
+/* Nothing is known any more of what was told. The table's records were flushed. */
+void store_versions_forget(struct store *s);
+
+/* Into the table again, from where it was evicted; false: the version is unknown. */
+bool store_version_restore(struct store *s, struct span name);
+
 /* ---- store_conflict.c ---- */
 
 /* What a response of this entry is beside what the table holds under its key. */
@@ -143,11 +159,11 @@ enum conflict store_conflict(const struct store *s, struct span key, const struc
 /* The encoded mark that an entry becomes, in value; empty: it can be none. */
 struct span store_conflict_mark(uint8_t value[ENTRY_SIZE], const struct entry *entry);
 
-/* Counts and tells. */
-void store_conflict_report(struct store *s, struct span key);
+/* Counts and tells. kind: of one of the tags. */
+void store_conflict_report(struct store *s, struct span key, enum entry_kind kind);
 
 /* The response cannot be kept as a mark: what it contradicts goes, here and everywhere. */
-void store_conflict_unmarked(struct store *s, struct span key, enum conflict conflict);
+void store_conflict_unmarked(struct store *s, struct span key, enum entry_kind kind, enum conflict conflict);
 
 /* Stores the entry of text, which is changed, as a mark for the other nodes. announce: they do not know of the
  * conflict yet. */

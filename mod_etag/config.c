@@ -29,6 +29,7 @@
     X(group_headers_strip, group_headers)                                                                              \
     X(version_expr, version)                                                                                           \
     X(version_header, version)                                                                                         \
+    X(version_text, version)                                                                                           \
     X(buffer_limit, buffer_limit)                                                                                      \
     X(buffer_time, buffer_time)                                                                                        \
     X(inline_limit, inline_limit)                                                                                      \
@@ -67,6 +68,7 @@ static const struct etag_dir dir_defaults = {
     .last_modified = ETAG_LAST_MODIFIED_AGREE,
     .group_headers = &default_group_headers,
     .version_header = "ETag-Version",
+    .version_text = "header:ETag-Version",
     .buffer_limit = 1 << 20,
     .buffer_time = 200 * 1000,
     .inline_limit = 8 << 20,
@@ -84,7 +86,8 @@ static bool hash_policy(struct digest *d, const struct etag_dir *dir)
     for (int i = 0; ok && query && i < query->nelts; i++)
         ok = digest_field(d, APR_ARRAY_IDX(query, i, struct span));
     /* An end mark that no name can be, so that lists do not run into each other. */
-    ok = ok && digest_field(d, SPAN_LITERAL("\n")) && digest_field(d, span_str(dir->salt));
+    ok = ok && digest_field(d, SPAN_LITERAL("\n")) && digest_field(d, span_str(dir->salt)) &&
+         digest_field(d, span_str(dir->version_text));
     for (int i = 0; ok && vary && i < vary->nelts; i++)
         ok = digest_field(d, span_str(APR_ARRAY_IDX(vary, i, const char *)));
     return ok;
@@ -105,7 +108,7 @@ void etag_dir_policy(struct etag_dir *dir)
 
 static bool gives_policy(const struct etag_dir *dir)
 {
-    return dir->source_set || dir->ignore_query_set || dir->vary_set || dir->salt_set;
+    return dir->source_set || dir->ignore_query_set || dir->vary_set || dir->salt_set || dir->version_set;
 }
 
 static void inherit_policy(struct etag_dir *out, const struct etag_dir *base, const struct etag_dir *add)

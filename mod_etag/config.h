@@ -45,13 +45,13 @@ struct etag_dir {
     ap_expr_info_t *groups_expr;
     apr_array_header_t *group_headers; int group_headers_set;     /* ETagGroupHeader: of const char * */
     int group_headers_strip;
-    ap_expr_info_t *version_expr; const char *version_header; int version_set; /* ETagVersion; default header:ETag-Version */
+    ap_expr_info_t *version_expr; const char *version_header, *version_text; int version_set; /* ETagVersion; default header:ETag-Version */
     apr_off_t buffer_limit; int buffer_limit_set;                 /* ETagBufferLimit; default 1 MiB */
     apr_interval_time_t buffer_time; int buffer_time_set;         /* ETagBufferTime; default 200 ms */
     apr_off_t inline_limit; int inline_limit_set;                 /* ETagInlineLimit; default 8 MiB */
     struct file_trust trust_fs; int trust_fs_set;                 /* ETagTrustFS; default Auto */
     int cache_status, cache_status_set;                           /* ETagCacheStatus; default Off */
-    /* 12 bytes of SHA-256 over ETagVary, ETagIgnoreQuery, ETagSource and ETagSalt, made whenever one of
+    /* 12 bytes of SHA-256 over ETagVary, ETagIgnoreQuery, ETagSource, ETagVersion and ETagSalt, made whenever one of
      * them is set or merged: folded into the variant of every learned record (with ETagBaseURL). */
     unsigned char policy[12]; int policy_known;
 };

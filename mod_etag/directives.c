@@ -9,6 +9,7 @@
 
 #include "mod_etag/mod_etag.h"
 #include "mod_etag/values.h"
+#include "mod_etag/version.h"
 
 /* .htaccess belongs to whoever may write into a directory, and these directives decide what is answered
  * without asking the application. */
@@ -216,7 +217,7 @@ static const char *set_group_header(cmd_parms *cmd, void *config, int argc, char
 static const char *set_version(cmd_parms *cmd, void *config, const char *arg)
 {
     struct etag_dir *dir = config;
-    const char *error = owner_only(cmd), *expression = expression_of(arg);
+    const char *error = owner_only(cmd), *expression = expression_of(arg), *fault = NULL;
     bool header = strncasecmp(arg, "header:", 7) == 0;
 
     if (error)
@@ -226,7 +227,13 @@ static const char *set_version(cmd_parms *cmd, void *config, const char *arg)
     dir->version_set = 1;
     dir->version_expr = NULL;
     dir->version_header = header ? arg + 7 : NULL;
-    return expression ? parse_expression(cmd, expression, &dir->version_expr) : NULL;
+    dir->version_text = arg;
+    etag_dir_policy(dir);
+    if (!expression)
+        return NULL;
+    expression = version_expression(cmd->pool, expression, &fault);
+    return expression ? parse_expression(cmd, expression, &dir->version_expr)
+                      : apr_psprintf(cmd->pool, "ETagVersion: %s", fault);
 }
 
 static const char *set_buffer_limit(cmd_parms *cmd, void *config, const char *arg)
@@ -373,7 +380,8 @@ const command_rec etag_commands[] = {
     AP_INIT_TAKE1("ETagEngine", set_engine, NULL, ANYWHERE, "On, Off or DetectionOnly (default Off)"),
     AP_INIT_TAKE1("ETagDaemon", set_daemon, NULL, RSRC_CONF, "path of etagd's socket"),
     AP_INIT_TAKE1("ETagTimeout", set_timeout, NULL, RSRC_CONF, "longest wait for etagd per request (default 20ms)"),
-    AP_INIT_TAKE_ARGV("ETagSource", set_source, NULL, OR_FILEINFO, "upstream, digest, version; the first that applies"),
+    AP_INIT_TAKE_ARGV("ETagSource", set_source, NULL, OR_FILEINFO,
+                      "upstream, digest, version, generation; the first that applies"),
     AP_INIT_TAKE1("ETagSecretFile", set_secret_file, NULL, RSRC_CONF, "file of secrets that sign tags, one a line"),
     AP_INIT_TAKE1("ETagCoded", set_coded, NULL, OR_FILEINFO,
                   "strong or weak tags of compressed bodies (default strong)"),

@@ -17,6 +17,7 @@
 #include "mod_etag/probe.h"
 #include "mod_etag/seal.h"
 #include "mod_etag/tag.h"
+#include "mod_etag/version.h"
 
 static bool conditional(const struct etag_conditionals *c)
 {
@@ -75,11 +76,12 @@ static const char *take_position(struct etag_request *ctx, request_rec *r)
     if (!ctx->keyed)
         return "no key";
     ctx->hold = ctx->hold ? ctx->hold : node_hold(r->pool, &ctx->budget_ns);
-    if (!ctx->hold)
-        return "no table";
     ctx->content = request_has_content(r); /* before the handler reads it */
-    ctx->snapshot = table_snapshot(node_table(ctx->hold));
-    return NULL;
+    if (ctx->hold)
+        ctx->snapshot = table_snapshot(node_table(ctx->hold));
+    if (version_wanted(ctx->dir))
+        version_evaluate(ctx, r);
+    return ctx->hold ? NULL : "no table";
 }
 
 /* --- files --- */
@@ -114,7 +116,7 @@ int etag_early_file(request_rec *r)
     if (!ctx->hidden)
         request_read_conditionals(r, &ctx->saved);
     /* A page that a filter makes of the file, as mod_include does. */
-    if (generation_wanted(ctx->dir) && changed_by_filters(r))
+    if ((generation_wanted(ctx->dir) || version_wanted(ctx->dir)) && changed_by_filters(r))
         take_position(ctx, r);
     if (!conditional(&ctx->saved))
         return DECLINED;
@@ -137,31 +139,6 @@ int etag_early_file(request_rec *r)
 
 /* --- generated content --- */
 
-/* Asks etagd, within the budget, to bring a record of the shared store into the table. */
-static bool fetch(struct etag_request *ctx, request_rec *r, struct span key)
-{
-    struct span argv[] = {SPAN_LITERAL("ETAG"), SPAN_LITERAL("FETCH"), key};
-    struct redisReply *reply = node_call(r->pool, 3, argv, -1, &ctx->budget_ns);
-    return reply && node_reply_true(reply);
-}
-
-/* The record under key, from the table or through it from the store. */
-static enum table_result known(struct etag_request *ctx, request_rec *r, struct span key, struct table_copy *out)
-{
-    const struct table *t = node_table(ctx->hold);
-    struct table_id id = table_identify(t, key);
-    enum table_result result = table_lookup(t, id, out);
-
-    if (result == TABLE_VOID) {
-        node_void(ctx->hold);
-        return result;
-    }
-    /* A conflict is as good as an answer of the store's: the handler has to say. */
-    if (result != TABLE_HIT && result != TABLE_CONFLICT && fetch(ctx, r, key))
-        result = table_lookup(t, id, out);
-    return result;
-}
-
 /* The tag learned for exactly this request, into ctx; false is a miss, *why says which. */
 static bool learned(struct etag_request *ctx, request_rec *r, const char **why)
 {
@@ -169,7 +146,7 @@ static bool learned(struct etag_request *ctx, request_rec *r, const char **why)
     enum table_result result;
 
     *why = "unknown";
-    if (known(ctx, r, span_of(ctx->key.text, ctx->key.n), &copy) != TABLE_HIT || copy.entry.kind != ENTRY_NAMES)
+    if (learn_known(ctx, r, span_of(ctx->key.text, ctx->key.n), &copy) != TABLE_HIT || copy.entry.kind != ENTRY_NAMES)
         return false;
     ctx->names = apr_pstrmemdup(r->pool, copy.entry.tag.p, copy.entry.tag.n);
     *why = "credentials";
@@ -177,13 +154,17 @@ static bool learned(struct etag_request *ctx, request_rec *r, const char **why)
         return false;
     ctx->variant = request_variant(r, ctx->dir, ctx->names);
     const char *key = apr_pstrcat(r->pool, ctx->key.text, "#", ctx->variant, NULL);
-    result = known(ctx, r, span_str(key), &copy);
+    result = learn_known(ctx, r, span_str(key), &copy);
     *why = result == TABLE_CONFLICT ? "conflict" : "variant unknown";
     if (result != TABLE_HIT || copy.entry.kind == ENTRY_NAMES)
         return false;
+    *why = "version unknown";
+    if (copy.entry.kind == ENTRY_VERSION_BASE && !ctx->version.text)
+        return false;
     *why = "damaged";
     return table_capsule(node_table(ctx->hold), &copy, ctx->capsule, &ctx->capsule_n) &&
-           tag_from_entry(ctx, r, &copy.entry);
+           (copy.entry.kind == ENTRY_VERSION_BASE ? version_from_entry(ctx, r, &copy.entry)
+                                                  : tag_from_entry(ctx, r, &copy.entry));
 }
 
 static int early_from_store(struct etag_request *ctx, request_rec *r)
@@ -243,7 +224,7 @@ int etag_early_generated(request_rec *r)
         int rv = early_from_store(ctx, r);
         if (rv != DECLINED)
             return rv;
-    } else if (generation_wanted(ctx->dir)) {
+    } else if (generation_wanted(ctx->dir) || version_wanted(ctx->dir)) {
         take_position(ctx, r);
     }
     if (ours_to_judge(ctx))

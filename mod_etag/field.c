@@ -41,3 +41,8 @@ bool field_names_generation(const char *field)
 {
     return names_recipe(field, ENTRY_GENERATION);
 }
+
+bool field_names_version(const char *field)
+{
+    return names_recipe(field, ENTRY_VERSION);
+}

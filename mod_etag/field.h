@@ -17,4 +17,7 @@ bool field_names_ours(const char *field);
 /* One of them stands for a generation (ETagSource generation). */
 bool field_names_generation(const char *field);
 
+/* One of them was made from a version (ETagSource version). */
+bool field_names_version(const char *field);
+
 #endif

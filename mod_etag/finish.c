@@ -13,6 +13,7 @@
 #include "mod_etag/publish.h"
 #include "mod_etag/tag.h"
 #include "mod_etag/seal.h"
+#include "mod_etag/version.h"
 
 static void unset_both(request_rec *r, const char *name)
 {
@@ -140,9 +141,10 @@ apr_status_t etag_fin_filter(ap_filter_t *f, apr_bucket_brigade *bb)
     }
     if (!f->ctx && !APR_BRIGADE_EMPTY(bb)) {
         f->ctx = ctx;
-        if (ctx->learn || ctx->generation.key)
+        if (ctx->learn || ctx->generation.key || ctx->version.based)
             learn_headers(ctx, r);
         generation_finish(ctx, r);
+        version_finish(ctx, r);
         if (r->status == HTTP_NOT_MODIFIED)
             finish_304(r, ctx);
         else if (r->status == HTTP_OK)

@@ -7,6 +7,7 @@
 #include "mod_etag/hash.h"
 #include "mod_etag/learn.h"
 #include "mod_etag/node.h"
+#include "mod_etag/selection.h"
 #include "mod_etag/tag.h"
 
 #define NAME_LENGTH 22 /* 16 bytes in base64url */
@@ -80,85 +81,50 @@ static const char *name_of(struct etag_request *ctx, request_rec *r, const char 
 
 /* --- the tag --- */
 
-/* The names that select the variant: this response's, and what others of the URL are known to have been selected by. */
-static const char *selecting_names(struct etag_request *ctx, request_rec *r)
-{
-    const struct table *t = node_table(ctx->hold);
-    const char *known = "";
-    struct table_copy copy;
-
-    if (table_lookup(t, table_identify(t, span_of(ctx->key.text, ctx->key.n)), &copy) == TABLE_HIT &&
-        copy.entry.kind == ENTRY_NAMES)
-        known = apr_pstrmemdup(r->pool, copy.entry.tag.p, copy.entry.tag.n);
-    return request_names(r, ctx->dir, known);
-}
-
 /* Under which key the name lies and for which variant it stands; false: this response carries none. */
 static bool identify(struct etag_request *ctx, request_rec *r, struct etag_generation *out)
 {
-    const char *names = selecting_names(ctx, r);
     struct digest *d = hash_thread();
     char variant[NAME_VARIANT_SIZE];
 
     *out = (struct etag_generation){0};
-    if (learn_refusal(ctx, r, names) || !d ||
+    if (!d || !selection_of(ctx, r, &out->selection) ||
         !name_variant(d, NAME_GENERATION, flags_of(ctx), ctx->tags->at, ctx->tags->n, ctx->groups->at, ctx->groups->n,
                       variant))
         return false;
     out->key = apr_pstrcat(r->pool, ctx->key.text, "#", variant, NULL);
-    out->variant = request_variant(r, ctx->dir, names);
-    return out->variant[0] != '!'; /* no digest could be made: such a variant is never met again */
+    return true;
 }
 
-static bool make(struct etag_request *ctx, request_rec *r, const struct etag_generation *as)
+static bool make(struct etag_request *ctx, request_rec *r)
 {
-    ctx->generation = *as;
-    const char *name = name_of(ctx, r, as->key);
-    return name &&
-           tag_from_content(ctx, r, ENTRY_GENERATION, span_str(apr_pstrcat(r->pool, name, as->variant, NULL)), true);
+    struct etag_generation as;
+
+    if (!identify(ctx, r, &as))
+        return false;
+    ctx->generation = as;
+    const char *name = name_of(ctx, r, as.key);
+    return name && tag_from_content(ctx, r, ENTRY_GENERATION,
+                                    span_str(apr_pstrcat(r->pool, name, as.selection.variant, NULL)), true);
 }
 
 bool generation_tag(struct etag_request *ctx, request_rec *r)
 {
-    struct etag_generation as;
-
     if (!ctx->keyed || !ctx->hold || ctx->snapshot.generation == 0 || ctx->content)
         return false;
     learn_headers(ctx, r);
-    return identify(ctx, r, &as) && make(ctx, r, &as);
-}
-
-/* --- final headers --- */
-
-/* The ETag that is on the response, its opaque part exchanged and the suffix of a coding kept. */
-static void exchange(request_rec *r, const char *old, const struct etag_request *ctx)
-{
-    const char *tag = apr_table_get(r->headers_out, "ETag"), *at = tag ? strstr(tag, old) : NULL;
-
-    if (at)
-        apr_table_setn(r->headers_out, "ETag",
-                       apr_pstrcat(r->pool, apr_pstrmemdup(r->pool, tag, (apr_size_t)(at - tag)), ctx->tag.opaque,
-                                   at + strlen(old), NULL));
+    return make(ctx, r);
 }
 
 void generation_finish(struct etag_request *ctx, request_rec *r)
 {
+    const struct etag_generation *as = &ctx->generation;
     struct etag_generation now;
-    const char *old = ctx->tag.opaque;
 
-    if (!ctx->generation.key || !ctx->tag.known)
+    if (!as->key || !ctx->tag.known)
         return;
     bool named = identify(ctx, r, &now);
-    if (named && strcmp(now.key, ctx->generation.key) == 0 && strcmp(now.variant, ctx->generation.variant) == 0)
+    if (named && strcmp(now.key, as->key) == 0 && strcmp(now.selection.variant, as->selection.variant) == 0)
         return;
-    if (r->status == HTTP_OK && named && make(ctx, r, &now)) {
-        exchange(r, old, ctx);
-        return;
-    }
-    ctx->learn = false;
-    if (r->status != HTTP_OK)
-        return; /* the 304 repeats what the client has */
-    ctx->tag.known = false;
-    apr_table_unset(r->headers_out, "ETag");
-    etag_verdict(r, "untagged", "generation");
+    selection_changed(ctx, r, named ? make : NULL, "generation");
 }

@@ -4,10 +4,7 @@
  * NAME, proto.h), not from the response's bytes. It changes when something that covers the response is invalidated,
  * or when the name's life (ETagTTL) is over, and is weak: two responses of one generation may differ.
  *
- * As the bytes have no say, all that may tell two representations of a URL apart is mixed in: the request's
- * variant, the selected resource, Content-Type, Content-Language, and the labels that the name was given for. A
- * response that must not be learned (credentials, Set-Cookie, private) gets none: one client's page must not be
- * confirmed to another by the same tag.
+ * Mixed in are what selection.h says, Content-Type, Content-Language, and the labels that the name was given for.
  *
  * One thread at a time, memory from r->pool.
  */

@@ -17,6 +17,7 @@
 #include "mod_etag/modified.h"
 #include "mod_etag/node.h"
 #include "mod_etag/tag.h"
+#include "mod_etag/version.h"
 
 bool in_acts(const struct in_context *in)
 {
@@ -266,6 +267,11 @@ static bool start(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb,
             if (ctx->tag.kind == ENTRY_VERSION && in_acts(in))
                 strip_version(ctx->dir, r);
             return tagged_by_headers(f, in, status);
+        }
+        if (ctx->dir->source[i] == ETAG_SOURCE_VERSION && ctx->dir->version_expr) {
+            if (version_tag(ctx, r))
+                return tagged_by_headers(f, in, status);
+            etag_verdict(r, "untagged", "version");
         }
         if (ctx->dir->source[i] == ETAG_SOURCE_GENERATION && in_acts(in)) {
             if (generation_tag(ctx, r))

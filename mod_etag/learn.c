@@ -6,6 +6,7 @@
 
 #include "etagd/lib/httpdate.h"
 #include "mod_etag/labels.h"
+#include "mod_etag/node.h"
 #include "mod_etag/variant.h"
 
 /* --- the header capsule --- */
@@ -77,6 +78,32 @@ void learn_replay(request_rec *r, const char *capsule, size_t n)
             apr_table_setn(r->headers_out, key, text);
         }
     }
+}
+
+/* --- what is known --- */
+
+/* Asks etagd, within the budget, to bring a record of the shared store into the table. */
+static bool fetch(struct etag_request *ctx, request_rec *r, struct span key)
+{
+    struct span argv[] = {SPAN_LITERAL("ETAG"), SPAN_LITERAL("FETCH"), key};
+    struct redisReply *reply = node_call(r->pool, 3, argv, -1, &ctx->budget_ns);
+    return reply && node_reply_true(reply);
+}
+
+enum table_result learn_known(struct etag_request *ctx, request_rec *r, struct span key, struct table_copy *out)
+{
+    const struct table *t = node_table(ctx->hold);
+    struct table_id id = table_identify(t, key);
+    enum table_result result = table_lookup(t, id, out);
+
+    if (result == TABLE_VOID) {
+        node_void(ctx->hold);
+        return result;
+    }
+    /* A conflict is as good as an answer of the store's: the handler has to say. */
+    if (result != TABLE_HIT && result != TABLE_CONFLICT && fetch(ctx, r, key))
+        result = table_lookup(t, id, out);
+    return result;
 }
 
 /* --- what may be stored --- */

@@ -27,6 +27,9 @@ void learn_strip_headers(const struct etag_dir *dir, request_rec *r);
 /* A count and the labels, as arguments of a command; returns the new number of arguments. */
 int learn_add_labels(struct span *argv, int n, apr_pool_t *p, const struct labels *l);
 
+/* The record under key, from the table or through etagd from the store; ctx->hold is there. */
+enum table_result learn_known(struct etag_request *ctx, request_rec *r, struct span key, struct table_copy *out);
+
 /* Why a response that is selected by these names (NULL: Vary: *) may not be stored; NULL: it may. */
 const char *learn_refusal(struct etag_request *ctx, request_rec *r, const char *names);
 

@@ -29,7 +29,9 @@ mod_etag_mod_etag_la_SOURCES = \
 	mod_etag/await.c mod_etag/await.h \
 	mod_etag/labels.c mod_etag/labels.h \
 	mod_etag/control.c mod_etag/control.h \
+	mod_etag/selection.c mod_etag/selection.h \
 	mod_etag/generation.c mod_etag/generation.h \
+	mod_etag/version.c mod_etag/version.h \
 	mod_etag/learn.c mod_etag/learn.h \
 	mod_etag/publish.c mod_etag/publish.h \
 	mod_etag/cache.c mod_etag/cache.h \

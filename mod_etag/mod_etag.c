@@ -20,6 +20,7 @@
 #include "mod_etag/probe.h"
 #include "mod_etag/publish.h"
 #include "mod_etag/same_name.h"
+#include "mod_etag/version.h"
 #include "mod_etag/write.h"
 
 static ap_filter_rec_t *in_handle, *fin_handle, *write_handle;
@@ -145,6 +146,7 @@ static void register_hooks(apr_pool_t *p)
     cache_register();
     probe_register();
     await_register_hooks();
+    version_register();
     ap_hook_post_config(post_config, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_child_init(child_init, NULL, NULL, APR_HOOK_MIDDLE);
     ap_hook_insert_filter(insert_in, NULL, NULL, APR_HOOK_MIDDLE);

@@ -41,11 +41,26 @@ struct etag_tag {
     const char *opaque;             /* without quotes, signed, in r->pool */
 };
 
+/* For which requests a tag stands that is not made from bytes (selection.h). */
+struct etag_selection {
+    const char *names;   /* that select the variant */
+    const char *variant; /* of the request */
+};
+
 /* What the tag of a generation was made for (generation.h). */
 struct etag_generation {
     const char *key;     /* of the name, NULL: the tag is none of a generation */
-    const char *variant; /* of the request */
+    struct etag_selection selection;
     uint64_t life_ms;    /* of the name: nothing may be learned for longer */
+};
+
+/* A version that was known before the handler ran (version.h). */
+struct etag_version {
+    const char *text;    /* NULL: none, or unknown */
+    bool evaluating, unknown; /* while the expression is evaluated */
+    bool based;          /* the tag was made from text and base, for selection */
+    uint8_t base[DIGEST_BASE_SIZE];
+    struct etag_selection selection;
 };
 
 /* One per request_rec of a main request, in r->request_config; an internal redirect gets a new one.
@@ -78,6 +93,7 @@ struct etag_request {
     bool part;                     /* a Range that came with the preconditions may be honoured */
     const ap_filter_rec_t *coder;  /* a filter that codes by type is in the chain (coders.h) */
     struct etag_generation generation;
+    struct etag_version version;
     bool coded;                    /* a filter behind ETAG_IN codes whatever passes (SetOutputFilter) */
     enum coding coding;            /* what a filter by type, or that one, codes a 200 of this request with */
     const char *coded_in;          /* Content-Encoding the body arrived with, NULL: identity */

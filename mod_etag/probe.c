@@ -8,6 +8,7 @@
 #include <util_filter.h>
 
 #include "mod_etag/body.h"
+#include "mod_etag/field.h"
 #include "mod_etag/file_digest.h"
 #include "mod_etag/modified.h"
 #include "mod_etag/node.h"
@@ -21,6 +22,7 @@ struct probe {
     apr_off_t hashed;
     bool begun, hashing;
     bool endless; /* a stream, which was stopped */
+    bool versioned; /* whether it has the tag that is excluded is known before the handler only */
     bool complete, broken;
     bool dated; /* the table may be believed, and the date of a file is wanted */
 };
@@ -90,6 +92,7 @@ static void begin(struct probe *p, ap_filter_t *f, apr_bucket_brigade *bb)
     for (size_t i = 0; i < ETAG_SOURCES && seen->dir->source[i]; i++) {
         if (tag_from_headers(seen, sub, seen->dir->source[i]))
             return;
+        p->versioned |= seen->dir->source[i] == ETAG_SOURCE_VERSION && seen->dir->version_expr;
         if (seen->dir->source[i] == ETAG_SOURCE_DIGEST) {
             by_digest(p, sub, bb);
             return;
@@ -289,7 +292,7 @@ static int run(request_rec *sub)
 
 static enum probe_result result_of(const struct probe *p, int status)
 {
-    if (p->endless)
+    if (p->endless || (p->versioned && field_names_version(p->seen.saved.if_none_match)))
         return PROBE_UNREAD;
     switch (status) {
     case HTTP_OK:

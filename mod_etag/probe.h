@@ -15,7 +15,8 @@
 enum probe_result {
     PROBE_PRESENT, /* ctx->tag is the tag that the GET would carry; not known: it would carry none of ours.
                       ctx->modified is the date of a file that the conditions may be about */
-    PROBE_UNREAD, /* there is one, a stream that was not read to its end: no tag of it is known */
+    PROBE_UNREAD, /* there is one, but no tag of it is known: a stream that was not read to its end, or one that
+                     may have the tag of a version (ETagVersion expr=) which the conditions name */
     PROBE_ABSENT, /* 404 or 410: there is no current representation */
     PROBE_DENIED, /* the GET has another answer than a representation: redirected, not allowed */
     PROBE_FAILED /* it may have one another time: 5xx, too many requests, cut short */

@@ -169,7 +169,9 @@ static const char *put(struct etag_request *ctx, request_rec *r, const char *nam
 void publish_learned(struct etag_request *ctx, request_rec *r)
 {
     const char *names = request_names(r, ctx->dir, ""), *why = learn_refusal(ctx, r, names);
-    const bool named = ctx->generation.key != NULL;
+    const struct etag_selection *as = ctx->version.based    ? &ctx->version.selection
+                                      : ctx->generation.key ? &ctx->generation.selection
+                                                            : NULL;
     uint8_t value[ENTRY_SIZE];
 
     ctx->learn = false;
@@ -178,18 +180,21 @@ void publish_learned(struct etag_request *ctx, request_rec *r)
         return;
     }
     const char *upstream = ctx->tag.kind == ENTRY_UPSTREAM ? tag_text(ctx, r) : NULL;
+    const uint8_t *base = ctx->version.based ? ctx->version.base : ctx->tag.base;
     struct entry e = {
-        .kind = ctx->tag.kind,
+        .kind = ctx->version.based ? ENTRY_VERSION_BASE : ctx->tag.kind,
         .flags =
             (ctx->tag.weak ? ENTRY_WEAK : 0u) | (ctx->dir->ignore_query.kind != ETAG_NAMES_NONE ? ENTRY_ANY_QUERY : 0u),
         .last_modified = ENTRY_UNDATED,
-        .tag = upstream ? span_str(upstream) : span_of((const char *)ctx->tag.base, DIGEST_BASE_SIZE),
+        .tag = upstream ? span_str(upstream) : span_of((const char *)base, DIGEST_BASE_SIZE),
     };
     size_t n = entry_encode(value, sizeof value, &e);
     if (!n || !ctx->tags || life_of(ctx) < 1000)
         return;
-    /* Another node may know more names: the second try uses the union, a third would mean a race. The tag of a
-     * generation is the variant's for which it was made, and of no other. */
-    for (int tries = 0; names && tries < (named ? 1 : 2); tries++)
+    /* Another node may know more names: the second try uses the union, a third would mean a race. A tag that no
+     * byte has a say in is the variant's for which it was made, and of no other. */
+    if (as)
+        names = as->names;
+    for (int tries = 0; names && tries < (as ? 1 : 2); tries++)
         names = put(ctx, r, names, span_of((const char *)value, n));
 }

@@ -50,7 +50,8 @@ static const char *languages(request_rec *r)
                                                                : request_response_header(r, "Content-Language");
 }
 
-bool tag_from_content(struct etag_request *ctx, request_rec *r, enum entry_kind kind, struct span content, bool weak)
+bool tag_base(const struct etag_request *ctx, request_rec *r, enum entry_kind kind, struct span content,
+              uint8_t base[DIGEST_BASE_SIZE])
 {
     struct digest *d = hash_thread();
     struct digest_recipe recipe = {
@@ -61,7 +62,20 @@ bool tag_from_content(struct etag_request *ctx, request_rec *r, enum entry_kind 
         .content_coding = span_str(ctx->coded_in),
         .salt = span_str(ctx->dir->salt),
     };
-    return d && digest_base(d, &recipe, ctx->tag.base) && set_based(ctx, r, kind, weak);
+    return d && digest_base(d, &recipe, base);
+}
+
+bool tag_from_content(struct etag_request *ctx, request_rec *r, enum entry_kind kind, struct span content, bool weak)
+{
+    return tag_base(ctx, r, kind, content, ctx->tag.base) && set_based(ctx, r, kind, weak);
+}
+
+bool tag_from_version(struct etag_request *ctx, request_rec *r, struct span content)
+{
+    struct digest *d = hash_thread();
+    struct digest_recipe recipe = {.recipe = (char)ENTRY_VERSION, .content = content};
+
+    return d && digest_base(d, &recipe, ctx->tag.base) && set_based(ctx, r, ENTRY_VERSION, true);
 }
 
 bool tag_from_entry(struct etag_request *ctx, request_rec *r, const struct entry *e)
@@ -98,18 +112,15 @@ bool tag_from_upstream(struct etag_request *ctx, request_rec *r, const char *tex
 bool tag_from_headers(struct etag_request *ctx, request_rec *r, enum etag_source source)
 {
     const struct etag_dir *dir = ctx->dir;
-    const char *text = NULL, *error = NULL;
+    const char *text;
 
     switch (source) {
     case ETAG_SOURCE_UPSTREAM:
         text = request_response_header(r, "ETag");
         return text && !ctx->file && tag_from_upstream(ctx, r, text);
     case ETAG_SOURCE_VERSION:
-        if (dir->version_expr)
-            text = ap_expr_str_exec(r, dir->version_expr, &error);
-        else if (dir->version_header)
-            text = request_response_header(r, dir->version_header);
-        return !error && text && *text && tag_from_content(ctx, r, ENTRY_VERSION, span_str(text), true);
+        text = dir->version_header ? request_response_header(r, dir->version_header) : NULL;
+        return text && *text && tag_from_content(ctx, r, ENTRY_VERSION, span_str(text), true);
     default:
         return false;
     }

@@ -12,6 +12,13 @@
  * (ENTRY_VERSION). False: no tag (libcrypto failed, or a secret is configured and there is no key). */
 bool tag_from_content(struct etag_request *ctx, request_rec *r, enum entry_kind kind, struct span content, bool weak);
 
+/* The base of such a tag alone. */
+bool tag_base(const struct etag_request *ctx, request_rec *r, enum entry_kind kind, struct span content,
+              uint8_t base[DIGEST_BASE_SIZE]);
+
+/* Sets ctx->tag from a base and a version (version.h), which stand for all that is known of the response. */
+bool tag_from_version(struct etag_request *ctx, request_rec *r, struct span content);
+
 /* Sets ctx->tag from a stored entry. */
 bool tag_from_entry(struct etag_request *ctx, request_rec *r, const struct entry *e);
 
@@ -19,7 +26,7 @@ bool tag_from_entry(struct etag_request *ctx, request_rec *r, const struct entry
  * tags) is repaired. False when it is none. */
 bool tag_from_upstream(struct etag_request *ctx, request_rec *r, const char *text);
 
-/* Sets ctx->tag from what the response's headers say, where that is what source asks for (upstream, version).
+/* Sets ctx->tag from what the response's headers say, where that is what source asks for (upstream, version of a header).
  * False: this source does not apply. */
 bool tag_from_headers(struct etag_request *ctx, request_rec *r, enum etag_source source);
 

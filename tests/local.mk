@@ -29,6 +29,7 @@ check_PROGRAMS += \
 	tests/unit/test_sentinel_majority \
 	tests/unit/test_entry_text \
 	tests/unit/test_effect \
+	tests/unit/test_versions \
 	tests/unit/test_hosts \
 	tests/unit/test_unsent \
 	tests/unit/test_file_mount \
@@ -80,6 +81,8 @@ tests_unit_test_connection_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_connection_LDADD = $(TEST_LDADD)
 tests_unit_test_entry_text_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_entry_text_LDADD = $(TEST_LDADD)
+tests_unit_test_versions_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_versions_LDADD = $(TEST_LDADD)
 tests_unit_test_effect_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_effect_LDADD = $(TEST_LDADD)
 tests_unit_test_hosts_CFLAGS = $(TEST_CFLAGS)

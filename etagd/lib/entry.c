@@ -12,6 +12,7 @@ static int fixed_length(unsigned kind)
     case ENTRY_DIGEST:
     case ENTRY_VERSION:
     case ENTRY_GENERATION:
+    case ENTRY_VERSION_BASE:
         return DIGEST_BASE_SIZE;
     case ENTRY_FILE:
         return DIGEST_SIZE;
@@ -19,6 +20,7 @@ static int fixed_length(unsigned kind)
         return ENTRY_MODIFIED_SIZE;
     case ENTRY_UPSTREAM:
     case ENTRY_NAMES:
+    case ENTRY_VERSION_VALUE:
         return 0;
     default:
         return -1;
@@ -34,7 +36,10 @@ static bool is_valid(unsigned kind, unsigned flags, size_t length)
         return false;
     if (kind == ENTRY_UPSTREAM && length < 2)
         return false; /* not even two quotes */
-    if ((flags & ENTRY_CONFLICT) && (kind == ENTRY_NAMES || kind == ENTRY_FILE || kind == ENTRY_MODIFIED))
+    if (kind == ENTRY_VERSION_VALUE && length == 0)
+        return false;
+    if ((flags & ENTRY_CONFLICT) &&
+        (kind == ENTRY_NAMES || kind == ENTRY_FILE || kind == ENTRY_MODIFIED || kind == ENTRY_VERSION_VALUE))
         return false;
     return (flags & ~(ENTRY_WEAK | ENTRY_ANY_QUERY | ENTRY_CONFLICT)) == 0;
 }

@@ -24,6 +24,9 @@ enum entry_kind {
     ENTRY_NAMES = 'N',      /* tag: the names that select the variant (Vary and ETagVary), lower case,
                                sorted, joined by ","; may be empty. Stands at the key without variant */
     ENTRY_FILE = 'F',       /* tag: 32-byte content digest; key is a file identity; self-validating */
+    ENTRY_VERSION_BASE = 'V',  /* tag: 16-byte base of a tag before its version: what a version that is known before the
+                                  handler is mixed into (ETagVersion expr=) */
+    ENTRY_VERSION_VALUE = 'T', /* tag: the value of a named version, text. Under the key of version.h */
     ENTRY_MODIFIED = 'M'    /* tag: 32-byte content digest, then i64 since (little-endian): last_modified is the
                                date that the cluster gives this content, since when it has been known. Under a
                                key#m (name.h) */
@@ -32,7 +35,7 @@ enum entry_kind {
 #define ENTRY_WEAK 1u      /* flags: the tag is weak */
 #define ENTRY_ANY_QUERY 2u /* the key stands for several queries (ETagIgnoreQuery): invalidating any of them counts */
 #define ENTRY_CONFLICT 4u  /* not to be answered with: this tag and another one were current at the same time. Set by
-                              etagd, never by a publisher; not on names, files and dates */
+                              etagd, never by a publisher; not on names, files, dates and values of versions */
 #define ENTRY_UNDATED INT64_MIN
 #define ENTRY_MODIFIED_SIZE 40 /* the tag of ENTRY_MODIFIED */
 #define ENTRY_TAG_MAX 400

@@ -16,8 +16,11 @@
  *   ETAG GET key                     array of name, value pairs describing what this node knows of
  *                                    the key (state, tag, expires-in, lease), or nil. state: hit,
  *                                    invalidated, expired, conflict (entry.h), no lease
+ *   ETAG VERSION name                the same of a named version (version.h): state (known, in doubt, no lease),
+ *                                    value, told (the id of the record), or nil
  *   ETAG FETCH key                   :1 the table holds it now (asked of the store if need be), :0 not
- *                                    known. key is a plain key (names record) or key#variant
+ *                                    known. key is a plain key (names record), key#variant, or a
+ *                                    version's
  *   ETAG PUT generation seq key variant names ttl-ms value capsule ntags tag... ngroups group...
  *                                    +OK (kept, or a conflict: entry.h) · +STALE (something covering was invalidated since) ·
  *                                    -NAMES a,b (the union of names that select the variant here;

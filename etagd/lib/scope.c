@@ -2,6 +2,7 @@
 #include "etagd/lib/scope.h"
 
 #include "etagd/lib/key.h"
+#include "etagd/lib/version.h"
 
 #define SETTLE_MAX_MS 86400000u /* a day; more is a typo */
 
@@ -314,6 +315,17 @@ static void read_settle(struct span arg, struct scope *out)
     out->settle_ms = ms;
 }
 
+static void read_version(struct span arg, struct scope *out)
+{
+    struct span name, value;
+
+    /* Something has changed, but what cannot be read: everything, as for any other operation. */
+    if (version_read(arg, &name, &value))
+        out->kind = SCOPE_VERSION;
+    else
+        take_all(out, true);
+}
+
 static const struct scope_operation operations[] = {
     {"url", "h/p[?q]", SCOPE_ONE,
      "one URL: every variant, both schemes, every port; without a query, every query of it", read_url},
@@ -323,6 +335,7 @@ static const struct scope_operation operations[] = {
     {"group", "\"h name\"", SCOPE_ONE, "every response of the host in this cache group (RFC 9875)", read_group},
     {"all", "1", SCOPE_ALL, "everything", read_all},
     {"settle", "ms", SCOPE_SETTLE, "also refuse what was begun less than ms after this record", read_settle},
+    {"version", "\"name value\"", SCOPE_VERSION, "the present version of name is value (ETagVersion)", read_version},
     {"by", "text", SCOPE_NONE, "who asked; for the audit trail", read_ignored},
     {"why", "text", SCOPE_NONE, "the reason; for the audit trail", read_ignored},
     {"note", "text", SCOPE_NONE, "free text; for the audit trail", read_ignored},

@@ -29,6 +29,7 @@
  * Operations, one XADD record may carry several (the table in scope.c is the only list: parser,
  * tests and documentation follow it):
  *   url h/p[?q]   prefix h/p   host h   tag name   group "h name"   all 1   settle ms
+ *   version "name value" (version.h)
  *   by, why, note, epoch, x-*   ignored
  * A scheme in front ("https://h/p") is accepted and dropped.
  */
@@ -47,7 +48,8 @@ enum scope_kind {
     SCOPE_NONE,   /* the field is ignored */
     SCOPE_ALL,    /* flush */
     SCOPE_ONE,    /* text names one scope */
-    SCOPE_SETTLE  /* refuse fills begun within settle_ms after this record */
+    SCOPE_SETTLE, /* refuse fills begun within settle_ms after this record */
+    SCOPE_VERSION /* the argument tells a version (version_read); nothing is invalidated */
 };
 
 struct scope {

@@ -8,7 +8,7 @@ import re
 TIERS = [
     {"base": "accounts conf conf_* log clock log_id notify fields redis_url tls resp lua"},
     {"redis": "redis redis_* resolver script witness witnesses sentinel sentinel_* cluster cluster_* routes"},
-    {"writer": "writer writer_*", "coherence": "coherence positions effect hosts entry_text name_judge",
+    {"writer": "writer writer_*", "coherence": "coherence positions effect hosts entry_text name_judge versions",
      "embedded": "embedded", "unsent": "unsent", "digests": "digests digest_file"},
     {"shared": "shared shared_* follower follower_* fetch"},
     {"store": "store store_*", "hasher": "hasher"},

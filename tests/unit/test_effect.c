@@ -116,12 +116,39 @@ static void one_record_has_one_effect(void **state)
     hosts_free(h);
 }
 
+static void versions_are_told(void **state)
+{
+    struct span fields[2 * (EFFECT_TOLD + 1)] = {SPAN("version"), SPAN("a 1"), SPAN("tag"), SPAN("x"), SPAN("version"),
+                                                 SPAN("b 2")};
+    struct hosts *h = hosts_new();
+    struct effect e = {0};
+
+    (void)state;
+    effect_of(&e, h, fields, 6);
+    assert_true(!e.all && !e.nothing && e.nscopes == 2 && e.ntold == 2);
+    assert_true(span_eq(e.told[0], SPAN("a 1")) && span_eq(e.told[1], SPAN("b 2")));
+    fields[1] = SPAN("a"); /* no value: what has changed cannot be told */
+    effect_of(&e, h, fields, 6);
+    assert_true(e.all && e.widened == 1 && e.ntold == 1);
+    for (size_t i = 0; i <= EFFECT_TOLD; i++) {
+        fields[2 * i] = SPAN("version");
+        fields[2 * i + 1] = SPAN("a 1");
+    }
+    effect_of(&e, h, fields, 2 * EFFECT_TOLD);
+    assert_true(!e.all && e.ntold == EFFECT_TOLD);
+    effect_of(&e, h, fields, 2 * (EFFECT_TOLD + 1));
+    assert_true(e.all && e.widened == 1 && e.ntold == EFFECT_TOLD);
+    effect_free(&e);
+    hosts_free(h);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_of_hosts_are_resolved),
         cmocka_unit_test(what_the_hash_lacks_is_announced),
         cmocka_unit_test(one_record_has_one_effect),
+        cmocka_unit_test(versions_are_told),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -172,12 +172,13 @@ static void test_every_kind_and_flag(void **state)
         for (unsigned flags = 0; flags < 256; flags++) {
             char buf[12 + 32] = {0};
             struct entry out;
-            bool sixteen = kind == 'd' || kind == 'v' || kind == 'g', any = kind == 'u' || kind == 'N';
+            bool sixteen = kind == 'd' || kind == 'v' || kind == 'g' || kind == 'V';
+            bool any = kind == 'u' || kind == 'N' || kind == 'T';
 
             buf[0] = (char)kind;
             buf[1] = (char)flags;
             buf[2] = 16;
-            const unsigned most = kind == 'N' || kind == 'F' ? 3 : 7;
+            const unsigned most = kind == 'N' || kind == 'F' || kind == 'T' ? 3 : 7;
             assert_int_equal(entry_decode(span_of(buf, 28), &out), (sixteen || any) && flags <= most);
             buf[2] = 32;
             assert_int_equal(entry_decode(span_of(buf, 44), &out), (kind == 'F' || any) && flags <= most);

@@ -188,13 +188,13 @@ static void test_table(void **state)
         const char *argument, *example;
     } examples[] = {
         {"h/p[?q]", "h/p?q"}, {"h/p", "h/p"}, {"h", "h"},    {"name", "t"}, {"\"h name\"", "h name"},
-        {"1", "1"},           {"ms", "100"},  {"text", "x"}, {"id", "x"},
+        {"1", "1"},           {"ms", "100"},  {"text", "x"}, {"id", "x"},    {"\"name value\"", "Patient 8123"},
     };
     size_t n;
     const struct scope_operation *o = scope_operations(&n);
 
     (void)state;
-    assert_int_equal(n, 12);
+    assert_int_equal(n, 13);
     for (size_t i = 0; i < n; i++) {
         const char *example = NULL;
         struct scope s;
