@@ -6,6 +6,7 @@
 #include <http_protocol.h>
 
 #include "mod_etag/await.h"
+#include "mod_etag/hash.h"
 #include "mod_etag/publish.h"
 #include "mod_etag/tag.h"
 
@@ -36,7 +37,8 @@ static apr_status_t free_digest(void *digest)
 
 struct digest *body_digest(apr_pool_t *p)
 {
-    struct digest *d = digest_new();
+    const struct digest *of_thread = hash_thread();
+    struct digest *d = of_thread ? digest_like(of_thread) : NULL;
 
     if (d)
         apr_pool_cleanup_register(p, d, free_digest, apr_pool_cleanup_null);

@@ -130,6 +130,14 @@ bool request_file_key(request_rec *r, struct key *out)
     return authority_of(r, &parts) && key_build(out, &parts) == KEY_OK;
 }
 
+/* --- fields --- */
+
+const char *request_lines(request_rec *r, const apr_table_t *fields, const char *name)
+{
+    /* Most are absent, which apr_table_getm takes long to find out. */
+    return apr_table_get(fields, name) ? apr_table_getm(r->pool, fields, name) : NULL;
+}
+
 /* --- conditions --- */
 
 bool request_is_query(const request_rec *r)
@@ -172,10 +180,10 @@ bool request_may_be_early(request_rec *r)
 void request_read_conditionals(request_rec *r, struct etag_conditionals *out)
 {
     /* RequestHeader add leaves several lines; apr_table_get would see the first alone. */
-    out->if_match = apr_table_getm(r->pool, r->headers_in, "If-Match");
-    out->if_none_match = apr_table_getm(r->pool, r->headers_in, "If-None-Match");
-    out->if_modified_since = apr_table_getm(r->pool, r->headers_in, "If-Modified-Since");
-    out->if_unmodified_since = apr_table_getm(r->pool, r->headers_in, "If-Unmodified-Since");
+    out->if_match = request_lines(r, r->headers_in, "If-Match");
+    out->if_none_match = request_lines(r, r->headers_in, "If-None-Match");
+    out->if_modified_since = request_lines(r, r->headers_in, "If-Modified-Since");
+    out->if_unmodified_since = request_lines(r, r->headers_in, "If-Unmodified-Since");
 }
 
 void request_hide_conditionals(request_rec *r, struct etag_conditionals *saved)
@@ -187,7 +195,7 @@ void request_hide_conditionals(request_rec *r, struct etag_conditionals *saved)
     apr_table_unset(r->headers_in, "If-Unmodified-Since");
     /* RFC 9110 14.2: a part is cut out after the conditions were judged. A handler that does not see them must
      * not do it before, or nobody could tell any more what the whole is and whether it is what the client has. */
-    saved->range = apr_table_getm(r->pool, r->headers_in, "Range");
+    saved->range = request_lines(r, r->headers_in, "Range");
     apr_table_unset(r->headers_in, "Range");
 }
 
@@ -245,9 +253,9 @@ void request_precondition(request_rec *r, const struct etag_conditionals *c, str
         .if_none_match = field(c->if_none_match),
         .if_modified_since = field(c->if_modified_since),
         .if_unmodified_since = field(c->if_unmodified_since),
-        .if_range = field(apr_table_getm(r->pool, r->headers_in, "If-Range")),
-        .range = field(c->range ? c->range : apr_table_getm(r->pool, r->headers_in, "Range")),
-        .accept_encoding = field(apr_table_getm(r->pool, r->headers_in, "Accept-Encoding")),
+        .if_range = field(request_lines(r, r->headers_in, "If-Range")),
+        .range = field(c->range ? c->range : request_lines(r, r->headers_in, "Range")),
+        .accept_encoding = field(request_lines(r, r->headers_in, "Accept-Encoding")),
         .now = apr_time_sec(r->request_time),
     };
 }
@@ -304,7 +312,7 @@ enum coding request_coding(request_rec *r)
         enum coding c = request_coding_of_filter(f->frec->name);
         if (c == CODING_IDENTITY)
             continue;
-        if (!accepted && !(accepted = apr_table_getm(r->pool, r->headers_in, "Accept-Encoding")))
+        if (!accepted && !(accepted = request_lines(r, r->headers_in, "Accept-Encoding")))
             return CODING_IDENTITY;
         if (coding_accepted(span_str(accepted), true, c))
             return c;
@@ -315,8 +323,8 @@ enum coding request_coding(request_rec *r)
 const char *request_response_header(request_rec *r, const char *name)
 {
     /* CGI leaves most of its headers in err_headers_out, proxies theirs in headers_out. */
-    const char *out = apr_table_getm(r->pool, r->headers_out, name);
-    const char *always = apr_table_getm(r->pool, r->err_headers_out, name);
+    const char *out = request_lines(r, r->headers_out, name);
+    const char *always = request_lines(r, r->err_headers_out, name);
 
     return out && always ? apr_pstrcat(r->pool, out, ", ", always, NULL) : out ? out : always;
 }

@@ -95,6 +95,9 @@ bool request_filters_known(const ap_filter_t *f);
 /* Takes the output filters of this name off the request. */
 void request_remove_filter(request_rec *r, const char *name);
 
+/* Merged value of a field (lines joined by ", "), NULL when absent. In r->pool. */
+const char *request_lines(request_rec *r, const apr_table_t *fields, const char *name);
+
 /* Merged value of a header of the response from headers_out and err_headers_out (lines joined by ", "),
  * NULL when absent. In r->pool. */
 const char *request_response_header(request_rec *r, const char *name);

@@ -8,7 +8,7 @@
 
 static bool admitted(request_rec *r, enum coding c)
 {
-    const char *accepted = apr_table_getm(r->pool, r->headers_in, "Accept-Encoding");
+    const char *accepted = request_lines(r, r->headers_in, "Accept-Encoding");
 
     return coding_accepted(span_str(accepted), accepted != NULL, c);
 }
@@ -22,7 +22,7 @@ static const char *tag_of(request_rec *r, const struct entity_tag *tag)
 /* A list without any sealed tag is the client's own text, and stays it. */
 static bool unseal_field(request_rec *r, const char *name, bool only_admitted)
 {
-    const char *field = apr_table_getm(r->pool, r->headers_in, name);
+    const char *field = request_lines(r, r->headers_in, name);
     apr_array_header_t *members = apr_array_make(r->pool, 4, sizeof(const char *));
     struct entity_tag_list list;
     struct entity_tag tag, base;

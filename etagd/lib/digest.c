@@ -12,19 +12,32 @@ struct digest {
     EVP_MD_CTX *ctx;
 };
 
-struct digest *digest_new(void)
+/* Takes the reference to md over. */
+static struct digest *new_of(EVP_MD *md)
 {
     struct digest *d = calloc(1, sizeof(*d));
 
-    if (!d)
+    if (!d) {
+        EVP_MD_free(md);
         return NULL;
-    d->md = EVP_MD_fetch(NULL, "SHA256", NULL);
+    }
+    d->md = md;
     d->ctx = EVP_MD_CTX_new();
     if (!d->md || !d->ctx) {
         digest_free(d);
         return NULL;
     }
     return d;
+}
+
+struct digest *digest_new(void)
+{
+    return new_of(EVP_MD_fetch(NULL, "SHA256", NULL));
+}
+
+struct digest *digest_like(const struct digest *d)
+{
+    return EVP_MD_up_ref(d->md) ? new_of(d->md) : NULL;
 }
 
 void digest_free(struct digest *d)
