@@ -23,6 +23,7 @@ etagd_libetag_la_SOURCES = \
 	etagd/lib/table.c etagd/lib/table.h \
 	etagd/lib/proto.c etagd/lib/proto.h \
 	etagd/lib/structured.c etagd/lib/structured.h \
+	etagd/lib/search.c etagd/lib/search.h \
 	etagd/lib/descriptors.c etagd/lib/descriptors.h \
 	etagd/lib/client.c etagd/lib/client.h
 etagd_libetag_la_CFLAGS = $(ETAG_CFLAGS)

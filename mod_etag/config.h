@@ -17,11 +17,11 @@
 enum etag_engine { ETAG_ENGINE_OFF, ETAG_ENGINE_ON, ETAG_ENGINE_DETECTION_ONLY };
 enum etag_source { ETAG_SOURCE_UPSTREAM = 1, ETAG_SOURCE_DIGEST, ETAG_SOURCE_VERSION, ETAG_SOURCE_GENERATION };
 enum etag_last_modified { ETAG_LAST_MODIFIED_AGREE, ETAG_LAST_MODIFIED_OFF, ETAG_LAST_MODIFIED_PASS };
-enum etag_names { ETAG_NAMES_NONE, ETAG_NAMES_LIST, ETAG_NAMES_ALL };
+enum etag_names { ETAG_NAMES_NONE, ETAG_NAMES_LIST, ETAG_NAMES_ALL, ETAG_NAMES_LEARN };
 
 #define ETAG_SOURCES 4
 
-/* None, All, or a list of names (in order of configuration). */
+/* None, All, or a list of names (in order of configuration); of query parameters also: those that responses name. */
 struct etag_name_list {
     enum etag_names kind;
     apr_array_header_t *names; /* of struct span; NULL unless ETAG_NAMES_LIST */

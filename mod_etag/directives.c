@@ -99,7 +99,12 @@ static const char *set_ignore_query(cmd_parms *cmd, void *config, int argc, char
     struct etag_dir *dir = config;
     const char *error = owner_only(cmd);
 
-    if (!error)
+    for (int i = 0; argc > 1 && i < argc && !error; i++)
+        if (strcasecmp(argv[i], "No-Vary-Search") == 0)
+            error = apr_psprintf(cmd->pool, "%s: \"%s\" stands alone or not at all", cmd->cmd->name, argv[i]);
+    if (!error && argc == 1 && strcasecmp(argv[0], "No-Vary-Search") == 0)
+        dir->ignore_query = (struct etag_name_list){.kind = ETAG_NAMES_LEARN};
+    else if (!error)
         error = value_name_list(cmd, argc, argv, NAME_PARAMETER, &dir->ignore_query);
     dir->ignore_query_set = 1;
     etag_dir_policy(dir);
@@ -389,7 +394,7 @@ const command_rec etag_commands[] = {
     AP_INIT_TAKE1("ETagTTL", set_ttl, NULL, OR_FILEINFO, "longest life of a learned tag (default 1d)"),
     AP_INIT_TAKE1("ETagBaseURL", set_base_url, NULL, RSRC_CONF, "the site's one URL, where it has many names"),
     AP_INIT_TAKE_ARGV("ETagIgnoreQuery", set_ignore_query, NULL, OR_FILEINFO,
-                      "query parameters that do not count, All or None"),
+                      "query parameters that do not count, All, None or No-Vary-Search"),
     AP_INIT_TAKE_ARGV("ETagVary", set_vary, NULL, OR_FILEINFO,
                       "request headers and cookie:NAMEs that select a variant"),
     AP_INIT_TAKE_ARGV("ETagIgnoreCookies", set_ignore_cookies, NULL, OR_FILEINFO,

@@ -84,7 +84,8 @@ bool request_key(request_rec *r, const struct etag_dir *dir, struct key *out)
         .has_query = target.has_query,
         .ignore = ignore ? (const struct span *)ignore->elts : NULL,
         .nignore = ignore ? (size_t)ignore->nelts : 0,
-        .ignore_all = dir->ignore_query.kind == ETAG_NAMES_ALL,
+        /* What of the query counts where responses say so, the variant knows. */
+        .ignore_all = dir->ignore_query.kind == ETAG_NAMES_ALL || dir->ignore_query.kind == ETAG_NAMES_LEARN,
     };
 
     out->n = 0;

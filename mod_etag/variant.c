@@ -5,6 +5,7 @@
 #include <apr_strings.h>
 #include <apr_tables.h>
 
+#include "etagd/lib/search.h"
 #include "mod_etag/hash.h"
 #include "mod_etag/mod_etag.h"
 
@@ -35,7 +36,7 @@ static bool ignored(const struct etag_name_list *list, struct span parameter)
     for (int i = 0; list->kind == ETAG_NAMES_LIST && i < list->names->nelts; i++)
         if (span_eq(name, APR_ARRAY_IDX(list->names, i, struct span)))
             return true;
-    return list->kind == ETAG_NAMES_ALL;
+    return list->kind == ETAG_NAMES_ALL || list->kind == ETAG_NAMES_LEARN;
 }
 
 /* The query of the resource. Rewriting may have put words of its own in front of the client's query
@@ -164,6 +165,15 @@ static bool add_names_of_vary(request_rec *r, apr_array_header_t *list)
     return true;
 }
 
+/* Every response says on which part of the query it depends, if only by saying nothing. */
+static const char *name_of_search(request_rec *r)
+{
+    char *name = apr_palloc(r->pool, SEARCH_SIZE);
+
+    search_name(span_str(request_response_header(r, "No-Vary-Search")), name);
+    return name;
+}
+
 static int compare_names(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
@@ -181,6 +191,8 @@ const char *request_names(request_rec *r, const struct etag_dir *dir, const char
         if (strcmp(own, "accept-encoding") != 0)
             APR_ARRAY_PUSH(list, const char *) = own;
     }
+    if (dir->ignore_query.kind == ETAG_NAMES_LEARN)
+        APR_ARRAY_PUSH(list, const char *) = name_of_search(r);
     while (variant_next_name(&known, &name))
         APR_ARRAY_PUSH(list, const char *) = apr_pstrmemdup(r->pool, name.p, name.n);
     qsort(list->elts, (size_t)list->nelts, sizeof(const char *), compare_names);
@@ -244,6 +256,9 @@ static void mix_field(struct mix *m, request_rec *r, struct span name)
     if (span_starts(name, cookie)) {
         struct cookie_of of = {.mix = m, .name = span_of(name.p + cookie.n, name.n - cookie.n)};
         apr_table_do(mix_cookie, &of, r->headers_in, "Cookie", NULL);
+    } else if (span_starts(name, SPAN_LITERAL(SEARCH_NAME))) {
+        const struct request_target target = request_target(r);
+        m->ok = m->ok && search_digest(m->digest, name, target.query, target.has_query);
     } else {
         apr_table_do(mix_line, m, r->headers_in, apr_pstrmemdup(r->pool, name.p, name.n), NULL);
     }

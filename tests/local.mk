@@ -16,6 +16,7 @@ check_PROGRAMS += \
 	tests/unit/test_entry \
 	tests/unit/test_name \
 	tests/unit/test_structured \
+	tests/unit/test_search \
 	tests/unit/test_file_identity \
 	tests/unit/test_table \
 	tests/unit/test_table_syscalls \
@@ -63,6 +64,8 @@ tests_unit_test_name_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_name_LDADD = $(TEST_LDADD)
 tests_unit_test_structured_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_structured_LDADD = $(TEST_LDADD)
+tests_unit_test_search_CFLAGS = $(TEST_CFLAGS)
+tests_unit_test_search_LDADD = $(TEST_LDADD)
 tests_unit_test_file_identity_CFLAGS = $(TEST_CFLAGS)
 tests_unit_test_file_identity_LDADD = $(TEST_LDADD)
 tests_unit_test_table_CFLAGS = $(TEST_CFLAGS)

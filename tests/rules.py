@@ -125,6 +125,11 @@ RULES = [
      "integration/test_early_policy.py:test_vary_that_appears_later"),
     (7, "a response without Vary is stored under the names known so far",
      "integration/test_early_rules.py:test_a_response_without_vary_belongs_to_the_names_known_so_far"),
+    (7, "what No-Vary-Search says is such a name: a response is for the requests that it declares equal, by what all say",
+     "unit/test_search.c:queries_that_are_one",
+     "integration/test_no_vary_search.py:test_what_shares_a_record",
+     "integration/test_no_vary_search.py:test_what_responses_say_differently_counts_in_every_way",
+     "integration/test_no_vary_search.py:test_any_spelling_forgets"),
 
     # ---- 8: codings ----
     (8, "a coded tag matches only if this request admits the coding",

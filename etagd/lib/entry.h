@@ -21,7 +21,7 @@ enum entry_kind {
     ENTRY_VERSION = 'v',    /* tag: 16-byte base */
     ENTRY_GENERATION = 'g', /* tag: 16-byte base */
     ENTRY_UPSTREAM = 'u',   /* tag: the origin's whole entity-tag as text, W/ and quotes included */
-    ENTRY_NAMES = 'N',      /* tag: the names that select the variant (Vary and ETagVary), lower case,
+    ENTRY_NAMES = 'N',      /* tag: the names that select the variant (Vary, ETagVary, search.h), lower case,
                                sorted, joined by ","; may be empty. Stands at the key without variant */
     ENTRY_FILE = 'F',       /* tag: 32-byte content digest; key is a file identity; self-validating */
     ENTRY_VERSION_BASE = 'V',  /* tag: 16-byte base of a tag before its version: what a version that is known before the

@@ -35,6 +35,7 @@ WRONG = [
     ("ETagIgnoreQuery utm_*", '"utm_*" is not the name of a query parameter (no wildcards)'),
     ("ETagIgnoreQuery a=b", '"a=b" is not the name of a query parameter'),
     ("ETagIgnoreQuery a All", '"All" stands alone or not at all'),
+    ("ETagIgnoreQuery a No-Vary-Search", '"No-Vary-Search" stands alone'),
     ("ETagIgnoreQuery None a", '"None" stands alone or not at all'),
     ("ETagIgnoreQuery", "at least one argument is wanted"),
     ("ETagIgnoreCookies a;b", '"a;b" is not the name of a cookie'),
@@ -63,7 +64,7 @@ WRONG = [
 RIGHT = [
     "ETagTTL 90", "ETagTTL 2h", "ETagTTL 365D", "ETagTimeout 5", "ETagTimeout 5s", "ETagBufferTime 0", "ETagBufferLimit 0",
     "ETagTrustFS auto", "ETagTrustFS NFS squashfs Erofs fuse", "ETagTrustFS none",
-    "ETagInlineLimit 1g", "ETagIgnoreQuery all", "ETagVary Cookie:sid X-Lang", "ETagVary none", "ETagCredentials None",
+    "ETagInlineLimit 1g", "ETagIgnoreQuery all", "ETagIgnoreQuery no-vary-search", "ETagVary Cookie:sid X-Lang", "ETagVary none", "ETagCredentials None",
     "ETagGroups a b:c/d", "ETagGroupHeader Surrogate-Key xkey strip", "ETagGroupHeader None",
     'ETagVersion "expr=%{req:X-Build}"', 'ETagGroups "expr=product-%{env:ID}"', "ETagBaseURL HTTP://[2001:DB8::1]:8080/",
     "ETagSource version upstream digest", "ETagSource generation", "ETagSalt None", "ETagDaemon " + "x" * 40,
