@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "mod_etag/cache.h"
 
+#include <apr_date.h>
+#include <apr_strings.h>
 #include <http_protocol.h>
 #include <http_request.h>
 #include <util_filter.h>
@@ -186,15 +188,48 @@ void cache_insert(request_rec *r)
 
 /* --- what may be stored and freshened --- */
 
-/* max-age or s-maxage with a value. */
+/* mod_cache's grammar of Cache-Control: directives end at a comma or a space, but not within quotes. */
+static const char *directive_end(const char *at)
+{
+    for (bool quoted = false; *at && (quoted || !strchr(", ", *at)); at++) {
+        if (*at == '"')
+            quoted = !quoted;
+        else if (quoted && *at == '\\' && at[1])
+            at++;
+    }
+    return at;
+}
+
+/* max-age or s-maxage with a number that mod_cache takes for one. */
+static bool is_lifetime(const char *directive, const char *end)
+{
+    const char *number = directive;
+    char *stop = NULL;
+    apr_off_t seconds;
+
+    if (strncasecmp(directive, "max-age=", 8) == 0)
+        number += 8;
+    else if (strncasecmp(directive, "s-maxage=", 9) == 0)
+        number += 9;
+    return number > directive && apr_strtoff(&seconds, number, &stop, 10) == APR_SUCCESS && stop == end &&
+           stop > number;
+}
+
 static bool has_lifetime(const char *control)
 {
-    for (; control && *control; control += strcspn(control, ","), control += *control == ',') {
-        control += strspn(control, " \t");
-        if (strncasecmp(control, "max-age=", 8) == 0 || strncasecmp(control, "s-maxage=", 9) == 0)
+    for (const char *end; control && *control; control = end + strspn(end, ", ")) {
+        end = directive_end(control);
+        if (is_lifetime(control, end))
             return true;
     }
     return false;
+}
+
+static bool has_date(request_rec *r)
+{
+    const char *modified = request_response_header(r, "Last-Modified");
+
+    return modified && apr_date_parse_http(modified) != APR_DATE_BAD;
 }
 
 /* Whether mod_cache could store it without our tag: a generated page with neither date nor lifetime would be
@@ -204,8 +239,8 @@ static bool storable(const struct etag_request *ctx, request_rec *r)
 {
     const bool by_tag = !ctx->file && (!ctx->tag.known || ctx->own_tag || ctx->tag.kind == ENTRY_UPSTREAM);
 
-    return stores_anything || by_tag || request_response_header(r, "Last-Modified") ||
-           request_response_header(r, "Expires") || has_lifetime(request_response_header(r, "Cache-Control"));
+    return stores_anything || by_tag || has_date(r) || request_response_header(r, "Expires") ||
+           has_lifetime(request_response_header(r, "Cache-Control"));
 }
 
 static bool may_freshen(const struct etag_request *ctx, request_rec *r)

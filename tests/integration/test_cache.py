@@ -334,7 +334,12 @@ def test_writes_invalidate_the_cache(cache, method):
     ([], False), ([("Set-Cookie", "session=1")], False), ([("Cache-Control", "no-cache")], False),
     ([("Cache-Control", "private, max-age=600")], False), ([("Cache-Control", "no-store, max-age=600")], False),
     ([("Cache-Control", "max-age=600")], True), ([("ETag", '"own"')], True),
-    ([("Last-Modified", "Mon, 23 Nov 2026 10:00:00 GMT")], True)], ids=lambda v: str(v)[:40])
+    ([("Last-Modified", "Mon, 23 Nov 2026 10:00:00 GMT")], True), ([("Last-Modified", "on Monday")], False),
+    ([("Cache-Control", 'max-age="600"')], False), ([("Cache-Control", "max-age= 600")], False),
+    ([("Cache-Control", "max-age=600s")], False), ([("Cache-Control", "max-age=")], False),
+    ([("Cache-Control", 'extension="a, max-age=600"')], False),
+    ([("Cache-Control", r'extension="\", max-age=600"')], False),
+    ([("Cache-Control", "public S-MaxAge=600")], True), ([("Cache-Control", 'a="b" , max-age=600')], True)], ids=lambda v: str(v)[:40])
 def test_our_tag_makes_nothing_storable(cache, headers, stored):
     """A page of which nothing says how long it holds is not kept by stock: a tag is no such word."""
     target = cache.fresh_path()
