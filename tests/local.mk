@@ -161,7 +161,7 @@ TEST_RUN = ETAG_BUILD=$(abs_top_builddir) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) $(
 ASAN_TREE = $(wildcard $(abs_top_srcdir)/build/asan)
 TSAN_TREE = $(wildcard $(abs_top_srcdir)/build/tsan)
 
-.PHONY: programs check-long demo bench
+.PHONY: programs check-long check-suites demo bench
 # A make of their own: beside all, which is one too (BUILT_SOURCES), both would make the libraries.
 programs: all
 	@$(MAKE) $(AM_MAKEFLAGS) $(check_PROGRAMS)
@@ -169,6 +169,8 @@ check-local:
 	@$(TEST_RUN)/run.py $(addprefix --asan=,$(ASAN_TREE)) $(TESTFLAGS)
 check-long: programs
 	@$(TEST_RUN)/run.py --long $(addprefix --asan=,$(ASAN_TREE)) $(addprefix --tsan=,$(TSAN_TREE)) $(TESTFLAGS)
+check-suites: all
+	@$(TEST_RUN)/run.py --only suites $(TESTFLAGS)
 demo: all
 	@$(TEST_RUN)/demo/demo.py
 bench: all

@@ -2,7 +2,7 @@
 """Results of tests, from TAP and from JUnit XML. What cannot be understood counts as failed."""
 import re
 import xml.etree.ElementTree as ElementTree
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 
@@ -12,6 +12,7 @@ class Result:
     name: str
     outcome: str
     text: str = ""  # why it failed (its output) or was skipped (the reason)
+    notes: list = field(default_factory=list)  # what it wants to be read though it passed
 
 
 TAP_LINE = re.compile(r"^(ok|not ok)\s+(\d+)\s*(?:-\s*)?(.*)$")
@@ -66,6 +67,7 @@ def from_junit(path, output, status):
             results.append(Result(name, SKIPPED, skipped.get("message") or "no reason given"))
         else:
             results.append(Result(name, PASSED))
+        results[-1].notes = [p.get("value") for p in case.iter("property") if p.get("name") == "note"]
     if status not in (0, 1) or (status == 1 and not any(r.outcome == FAILED for r in results)):
         results.append(Result("pytest", FAILED, f"ended with status {status}\n{output}"))
     if not results:

@@ -2,12 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs every test: guards, unit programs, stress and fuzz programs, pytest.
 
-    tests/run.py [--long] [--asan FOLDER] [--tsan FOLDER] [--only STAGE] [pytest arguments...]
+    tests/run.py [--long] [--suites] [--asan FOLDER] [--tsan FOLDER] [--only STAGE] [pytest arguments...]
 
-make check and make check-long call it; ETAG_BUILD names the build tree (default: the source tree).
+make check, check-long and check-suites call it; ETAG_BUILD names the build tree (default: the source tree).
 With --asan, unit and fuzz programs and the daemon's integration tests run once more under
 AddressSanitizer and UndefinedBehaviorSanitizer; with --long and --tsan, those with threads under
-ThreadSanitizer. The last line is "N passed, N failed, N skipped"; the exit status is 1 when anything
+ThreadSanitizer. --suites adds those of third parties. The last line is "N passed, N failed, N skipped"; the exit status is 1 when anything
 failed or nothing ran.
 """
 import argparse
@@ -27,6 +27,7 @@ from results import FAILED, PASSED, SKIPPED, Result
 SOURCE = Path(__file__).resolve().parents[1]
 BUILD = Path(os.environ.get("ETAG_BUILD", SOURCE)).resolve()
 STAGES = ("guards", "unit", "long", "asan", "tsan", "integration")
+THIRD_PARTY = "suites"  # a stage for who asks: it fetches what it runs
 UNIT_TIMEOUT, LONG_TIMEOUT, PYTEST_TIMEOUT = 120, 3600, 7200
 PYTEST_NO_TESTS = 5  # its exit status
 SIDE_BY_SIDE = (os.cpu_count() or 1) + 1
@@ -85,12 +86,12 @@ def pytest(python, long, more, environ):
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         argv = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}",
-                "-o", "junit_logging=all", *(["--long", "--mpm=all"] if long else []), *more]
+                "-o", "junit_logging=all", "-o", "junit_family=xunit1", *(["--long", "--mpm=all"] if long else []), *more]
         status, output = run(argv, PYTEST_TIMEOUT, environ, SOURCE / "tests" / "integration")
         return [] if status == PYTEST_NO_TESTS else results.from_junit(report, output, status)
 
 
-def integration(long, more, label="", environ=None):
+def integration(long, more, label="", environ=None, pattern="test_*.py"):
     """Files of tests side by side: they wait for leases and time-outs more than they compute."""
     python = pytest_python()
     if python is None:
@@ -98,7 +99,8 @@ def integration(long, more, label="", environ=None):
     env = {"ETAG_BUILD": str(BUILD), "PYTHONDONTWRITEBYTECODE": "1", **(environ or {})}
     given = any(not a.startswith("-") and Path(a.split("::")[0]).exists() for a in more)
     alone = [[f] for f in ALONE]
-    files = [[]] if given else [[f.name] for f in sorted((SOURCE / "tests" / "integration").glob("test_*.py"))]
+    folder = SOURCE / "tests" / "integration"
+    files = [[]] if given else [[str(f.relative_to(folder))] for f in sorted(folder.glob(pattern))]
     parts = []
     for together, most in ([f for f in files if f not in alone], SIDE_BY_SIDE), ([f for f in files if f in alone], 1):
         parts += commands.side_by_side(lambda one: pytest(python, long, one + more, env), together, most)
@@ -137,6 +139,8 @@ def report(name, found, seconds):
     for r in found:
         if r.outcome != PASSED:
             print(f"  {r.outcome}: {r.name}" + (f": {r.text}" if r.outcome == SKIPPED else ""), flush=True)
+        for line in r.notes:
+            print(f"  {r.name}: {line}", flush=True)
     for r in found:
         if r.outcome == FAILED:
             print(f"\n--- failed: {r.name}\n{r.text.rstrip()}\n", flush=True)
@@ -147,7 +151,8 @@ def main():
     parser.add_argument("--long", action="store_true")
     parser.add_argument("--asan", type=Path)
     parser.add_argument("--tsan", type=Path)
-    parser.add_argument("--only", choices=STAGES, action="append")
+    parser.add_argument("--suites", action="store_true")
+    parser.add_argument("--only", choices=(*STAGES, THIRD_PARTY), action="append")
     options, more = parser.parse_known_args()
     commands.end_with_us()
     stages = {
@@ -158,9 +163,10 @@ def main():
         "asan": lambda: sanitized(options.asan and options.asan.resolve(), options.long),
         "tsan": lambda: threads(options.tsan and options.tsan.resolve(), options.long),
         "integration": lambda: integration(options.long, more),
+        THIRD_PARTY: lambda: integration(options.long, more, pattern="suites/test_*.py"),
     }
     found = []
-    for name in options.only or STAGES:
+    for name in options.only or [*STAGES, *[THIRD_PARTY] * options.suites]:
         begun = time.monotonic()
         part = stages[name]()
         report(name, part, time.monotonic() - begun)
