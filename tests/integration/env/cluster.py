@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A private Redis Cluster, made as redis-cli --cluster create makes it, and a client that follows redirections."""
+import contextlib
 import re
 import subprocess
 
@@ -10,20 +11,32 @@ from .process import wait_for
 from .resp import Closed, Resp, RespError
 
 TROUBLE = (OSError, RespError, Closed)
-SLOTS = 16384
 ETAG_SLOT = 1285  # of {etag}
 
 
-def sender_of(first):
-    """Who sent this message of the cluster bus: its id stands behind 40 bytes (cluster.h of Redis)."""
-    return first[40:80].decode(errors="replace") if first[:4] == b"RCmb" else ""
+class Isolation:
+    """Cuts a Cluster's first master, and the node "inside", off from everybody else."""
+
+    def __init__(self):
+        self.server = self.id = None
+
+    def begin(self, server):
+        self.server, self.id = server, server.call("CLUSTER", "MYID")
+
+    def lets(self, server):
+        """Its node's connections pass, and among the others everything but these."""
+        return lambda first: (b"etagd:inside:" in first) == (server is self.server)
+
+    def lets_bus(self, server):
+        """A message's sender stands behind 40 bytes (cluster.h of Redis)."""
+        return lambda first: server is not self.server and first[40:80] != self.id
 
 
 class Cluster:
     """servers: the masters, then their replicas. ways: clients and nodes reach every server by way of a Gate."""
 
     def __init__(self, new_redis, masters=3, replicas=1, timeout=1500, options=(), ways=None):
-        self.masters, self.replicas = masters, replicas
+        self.masters, self.replicas, self.ways = masters, replicas, ways
         self.servers, self.way, self.bus = [], {}, {}
         for _ in range(masters * (1 + replicas)):
             bus = machine.free_port()
@@ -39,7 +52,9 @@ class Cluster:
     def start(self):
         for server in self.servers:
             server.start()
-        at = [f"127.0.0.1:{server.port}" for server in self.servers]
+        if self.ways:
+            self.ways.begin(self.servers[0])
+        at = [self.address(server) for server in self.servers]
         self.tool("create", *at, "--cluster-replicas", str(self.replicas))
         self.wait_settled()
         return self
@@ -138,24 +153,35 @@ class Cluster:
                     at = next(s for s in self.servers if port in (s.port, self.way[s].port if self.way else 0))
         raise RespError("redirected again and again")
 
+    def client(self):
+        return contextlib.nullcontext(self)
+
     def invalidate(self, *fields):
         """As a deployment script makes sure of it: XADD, then WAIT on the same connection."""
         return self.call("XADD", LOG, "*", *fields, wait=self.replicas).decode()
 
     # ---- changes ----
 
-    def move_slot(self, slot, source, target, meanwhile=None):
-        """By hand, as redis-cli --cluster reshard does it."""
+    def begin_move(self, slot, source, target):
         target.call("CLUSTER", "SETSLOT", slot, "IMPORTING", self.id_of(source))
         source.call("CLUSTER", "SETSLOT", slot, "MIGRATING", self.id_of(target))
-        while keys := source.call("CLUSTER", "GETKEYSINSLOT", slot, 10):
-            for key in keys:
-                source.call("MIGRATE", "127.0.0.1", target.port, key, 0, 5000)
-                if meanwhile:
-                    meanwhile(key)
+
+    def move_keys(self, slot, source, target, most=None):
+        keys = source.call("CLUSTER", "GETKEYSINSLOT", slot, most or 10000)
+        for key in keys:
+            source.call("MIGRATE", "127.0.0.1", target.port, key, 0, 5000)
+        return keys
+
+    def end_move(self, slot, source, target):
+        while self.move_keys(slot, source, target):
+            pass
         for server in (target, source):
             server.call("CLUSTER", "SETSLOT", slot, "NODE", self.id_of(target))
 
-    def end(self):
-        for gate in [*self.way.values(), *self.bus.values()]:
-            gate.end()
+    def move_slot(self, slot, source, target):
+        """By hand, as redis-cli --cluster reshard does it."""
+        self.begin_move(slot, source, target)
+        self.end_move(slot, source, target)
+
+    def gates(self):
+        return [*self.way.values(), *self.bus.values()]
