@@ -30,7 +30,8 @@ STAGES = ("guards", "unit", "long", "asan", "tsan", "integration")
 THIRD_PARTY = "suites"  # a stage for who asks: it fetches what it runs
 UNIT_TIMEOUT, LONG_TIMEOUT, PYTEST_TIMEOUT = 120, 3600, 7200
 PYTEST_NO_TESTS = 5  # its exit status
-SIDE_BY_SIDE = (os.cpu_count() or 1) + 1
+PROCESSORS = os.cpu_count() or 1
+SIDE_BY_SIDE = PROCESSORS + 1
 ALONE = ("test_bare_root.py",)  # a whole make check of its own
 
 SANITIZERS = {
@@ -61,16 +62,17 @@ def unit(tree, label="", environ=None):
 
 
 def standalone(tree, arguments, label="", environ=None, wanted=0):
-    """Runs programs, {name: arguments}; wanted is the status they must end with."""
-    found = []
-    for name, given in arguments.items():
+    """Runs programs, {name: arguments}, as many at a time as there are processors; wanted is the status they must end
+    with."""
+    def one(item):
+        name, given = item
         path, missing = program(tree, name)
-        found += missing
-        if path:
-            status, output = run([path, *given], LONG_TIMEOUT, environ)
-            found.append(Result(label + name, PASSED if status == wanted else FAILED,
-                                f"status {status}, not {wanted}\n{output}"))
-    return found
+        if not path:
+            return missing
+        status, output = run([path, *given], LONG_TIMEOUT, environ)
+        return [Result(label + name, PASSED if status == wanted else FAILED, f"status {status}, not {wanted}\n{output}")]
+
+    return [result for part in commands.side_by_side(one, arguments.items(), PROCESSORS) for result in part]
 
 
 def pytest_python():
