@@ -8,6 +8,7 @@
 
 #include <stdio.h>
 
+#include "etagd/lib/key.h"
 #include "etagd/lib/version.h"
 #include "etagd/versions.h"
 #include "tests/unit/exact.h"
@@ -55,9 +56,11 @@ static void reading_is_strict(void **state)
 static void keys(void **state)
 {
     char text[VERSION_KEY_SIZE];
+    struct key url;
     struct span name;
 
     (void)state;
+    assert_int_not_equal(key_from_url(&url, SPAN("=Patient")), KEY_OK);
     assert_true(span_eq(version_key(text, SPAN("Patient")), SPAN("=Patient")));
     assert_true(version_of_key(SPAN("=Patient"), &name) && span_eq(name, SPAN("Patient")));
     assert_false(version_of_key(SPAN("="), &name) || version_of_key(SPAN(""), &name) ||
