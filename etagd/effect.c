@@ -102,6 +102,8 @@ static void add_operation(struct effect *e, const struct hosts *hosts, struct sp
             e->hosts_changed = true;
         else if (span_eq(op, SPAN_LITERAL("x-conflict")))
             e->conflict = arg;
+        else if (span_eq(op, SPAN_LITERAL("x-names")))
+            e->names = arg;
         return;
     case SCOPE_VERSION:
         add_told(e, arg);
@@ -133,7 +135,7 @@ void effect_of(struct effect *e, const struct hosts *hosts, const struct span *f
     e->all = n % 2 != 0;
     e->nothing = !e->all;
     e->hosts_changed = false;
-    e->conflict = span_of(NULL, 0);
+    e->conflict = e->names = span_of(NULL, 0);
     e->settle_ms = 0;
     e->widened = 0;
     e->reason = NULL;

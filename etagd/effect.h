@@ -15,6 +15,7 @@ struct effect {
     bool nothing; /* only remarks: by, why, epoch, ... */
     bool hosts_changed; /* a remark "x-hosts": the hash {prefix}:hosts has changed */
     struct span conflict; /* the argument of a remark "x-conflict", pointing into the fields; empty: none */
+    struct span names; /* the same of "x-names" */
     uint64_t settle_ms; /* 0: none */
     size_t widened; /* operations that were taken for more than they said */
     const char *reason; /* static text: why the last of them was, or NULL */

@@ -63,7 +63,8 @@ void shared_put_conflict(struct shared *s, struct span key, struct entry_text *t
 /* Invalidates the URL of a key because of a conflict that cannot be marked. */
 void shared_forget_url(struct shared *s, struct span key);
 
-/* Adds names to those of a plain key; what stands there afterwards arrives as an entry. */
+/* Adds names to those of a plain key; what stands there afterwards arrives as an entry, and all nodes hear of it where
+ * it is more than what others could know. */
 void shared_names(struct shared *s, struct span key, struct log_id as_of, struct span names, struct log_id valid_since,
                   uint64_t ttl_ms);
 

@@ -229,6 +229,17 @@ struct names_call {
     char key[];
 };
 
+/* Nodes that know fewer names would go on answering by them. */
+static void announce_names(struct shared *s, struct span key, struct span names)
+{
+    char text[KEY_SIZE + 1 + ENTRY_TAG_MAX];
+    int n = snprintf(text, sizeof text, "%.*s %.*s", (int)key.n, key.p, (int)names.n, names.n ? names.p : "");
+    struct span fields[] = {SPAN_LITERAL("x-names"), {text, (size_t)n}};
+
+    if (n > 0 && (size_t)n < sizeof text)
+        shared_append(s, fields, 2);
+}
+
 static void on_names(void *arg, const struct redis_reply *reply)
 {
     struct names_call *call = arg;
@@ -236,8 +247,13 @@ static void on_names(void *arg, const struct redis_reply *reply)
     struct entry_text *text;
 
     if (shared_is_answer(s, reply) && (text = malloc(sizeof *text))) {
-        if (entry_text_read(redis_text(reply), text))
-            s->events.entry(s->events.log.arg, span_of(call->key, call->n), text, span_of(NULL, 0), call->ttl_ms);
+        const struct span key = span_of(call->key, call->n);
+
+        if (entry_text_read(redis_text(redis_at(reply, 0)), text)) {
+            s->events.entry(s->events.log.arg, key, text, span_of(NULL, 0), call->ttl_ms);
+            if (redis_number(redis_at(reply, 1)))
+                announce_names(s, key, text->entry.tag);
+        }
         free(text);
     }
     free(call);

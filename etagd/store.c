@@ -117,6 +117,8 @@ static void on_record(void *arg, struct log_id id, const struct span *fields, si
         shared_hosts_changed(s->shared);
     if (s->effect.conflict.n)
         store_conflict_announced(s, id);
+    if (s->shared && s->effect.names.n)
+        store_names_announced(s);
     if (s->shared && s->effect.epoch.n && !span_eq(s->effect.epoch, span_str(store_epoch(s))))
         shared_renew(s->shared);
 }

@@ -13,7 +13,8 @@
  *
  * Redis names (prefix "etag" configurable; normative): {etag}:log stream, {etag}:epoch hash,
  * {etag}:nodes hash, {etag}:hosts hash, etag:e:<key>[#<variant>] string with TTL, etag:h:<id> capsule.
- * The remark "x-conflict <key>#<variant>" in the log: store_conflict.c.
+ * The remarks in the log "x-conflict <key>#<variant>": store_conflict.c; "x-names <key> <names>": the names of a
+ * key have grown to these.
  * The text of an entry there: etagd/entry_text.h.
  */
 #ifndef ETAGD_STORE_H

@@ -384,6 +384,22 @@ static bool take_names(struct store *s, struct span key, struct span names, uint
     return insert_names(s, key, writer_seq(s->writer), names, ttl_ms, scopes);
 }
 
+void store_names_announced(struct store *s)
+{
+    struct span names = s->effect.names;
+    const char *space = memchr(names.p, ' ', names.n);
+    const struct span key = span_of(names.p, space ? (size_t)(space - names.p) : 0);
+    struct scope_list scopes;
+
+    names = span_of(names.p + key.n + 1, space ? names.n - key.n - 1 : 0);
+    if (!store_clean_key(key) || key.n >= KEY_SIZE || memchr(key.p, '#', key.n) || !entry_text_names_valid(names) ||
+        names.n > ENTRY_TAG_MAX || !store_scopes(s, &scopes, key, 0, NULL, 0, NULL, 0))
+        return; /* no node writes that */
+    /* Also where none are known: an answer of the store's from before may be on its way. */
+    if (!take_names(s, key, names, store_longest_ms(s), &scopes))
+        writer_remove(s->writer, key);
+}
+
 bool store_take_entry(void *arg, struct span key, const struct entry_text *text, struct span capsule, uint64_t ttl_ms)
 {
     struct store *s = arg;

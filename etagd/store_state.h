@@ -127,6 +127,9 @@ uint64_t store_longest_ms(const struct store *s);
 /* shared_events.entry */
 bool store_take_entry(void *arg, struct span key, const struct entry_text *text, struct span capsule, uint64_t ttl_ms);
 
+/* The record whose effect is the store's says that the names of a key have grown. */
+void store_names_announced(struct store *s);
+
 const char *store_epoch(const struct store *s);
 
 /* Why an entry that another node stored under this key is void, as far as the log was applied here; REFUSALS: it is

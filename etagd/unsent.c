@@ -157,7 +157,8 @@ static void widen(struct widened *w, const struct fields *f)
         if (s.kind == SCOPE_SETTLE && w->settle_ms < s.settle_ms)
             w->settle_ms = s.settle_ms;
         if (s.kind == SCOPE_ALL || (s.kind == SCOPE_ONE && s.text[0] == 'T') ||
-            span_eq(f->at[i], SPAN_LITERAL("x-conflict"))) /* it names no scope, but the nodes must hear of it */
+            span_eq(f->at[i], SPAN_LITERAL("x-conflict")) || /* it names no scope, but the nodes must hear of it */
+            span_eq(f->at[i], SPAN_LITERAL("x-names")))
             w->all = true;
         else if (s.kind == SCOPE_ONE)
             add_host(w, host_of(&s));

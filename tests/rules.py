@@ -122,6 +122,7 @@ RULES = [
      "unit/test_store.c:names_only_grow_until_something_covers_them",
      "unit/test_entry_text.c:names_are_united",
      "integration/test_coherence.py:test_names_only_grow_on_all_nodes",
+     "integration/test_coherence.py:test_names_that_grew_are_never_forgotten_again",
      "integration/test_early_policy.py:test_vary_that_appears_later"),
     (7, "a response without Vary is stored under the names known so far",
      "integration/test_early_rules.py:test_a_response_without_vary_belongs_to_the_names_known_so_far"),
@@ -129,6 +130,7 @@ RULES = [
      "unit/test_search.c:queries_that_are_one",
      "integration/test_no_vary_search.py:test_what_shares_a_record",
      "integration/test_no_vary_search.py:test_what_responses_say_differently_counts_in_every_way",
+     "integration/test_no_vary_search.py:test_nodes_that_were_told_different_things",
      "integration/test_no_vary_search.py:test_any_spelling_forgets"),
 
     # ---- 8: codings ----

@@ -5,7 +5,7 @@
 -- KEYS  1 <prefix>:e:<key>
 -- ARGV  1 epoch  2 as-of id  3 names, sorted, joined by ","  4 oldest as-of id that is still valid
 --       5 life in ms
--- ->    the value stored (etagd/entry_text.h)
+-- ->    the value stored (etagd/entry_text.h), and 1 when others that were valid there did not have all of these names
 
 -- By bytes: Lua's own comparison follows the server's locale.
 local function is_before(a, b)
@@ -19,6 +19,7 @@ end
 local names, as_of = ARGV[3], ARGV[2]
 local old = redis.call('GET', KEYS[1])
 local old_epoch, old_as_of, old_names
+local grew = 0
 if old then old_epoch, old_as_of, old_names = old:match('^1 (%S+) (%d+%-%d+) N:(%S*) 0 %- %-$') end
 
 if old_epoch == ARGV[1] and not is_newer(ARGV[4], old_as_of) then
@@ -31,9 +32,10 @@ if old_epoch == ARGV[1] and not is_newer(ARGV[4], old_as_of) then
   end
   table.sort(list, is_before)
   names = table.concat(list, ',')
+  if names ~= old_names then grew = 1 end
   if is_newer(old_as_of, as_of) then as_of = old_as_of end
 end
 
 local value = '1 ' .. ARGV[1] .. ' ' .. as_of .. ' N:' .. names .. ' 0 - -'
 redis.call('SET', KEYS[1], value, 'PX', ARGV[5])
-return value
+return {value, grew}

@@ -88,13 +88,34 @@ def test_names_only_grow_on_all_nodes(nodes, redis):
     wait_for(lambda: one.look_names(URL) == "HIT N accept", "names on the first node")
     # The second node does not know them yet, and learns the union with its own.
     assert two.put(URL, '"v2"', names="cookie:x", variant="f" * 16) == "OK"
-    wait_for(lambda: two.look_names(URL) == "HIT N accept,cookie:x", "the union")
+    for node in nodes:
+        wait_for(lambda n=node: n.look_names(URL) == "HIT N accept,cookie:x", "the union")
+    assert redis.call("XREVRANGE", LOG, "+", "-", "COUNT", 1)[0][1][:2] == [b"x-names", f"{URL} accept,cookie:x".encode()]
     with pytest.raises(RespError, match="NAMES accept,cookie:x"):
         two.put(URL, '"v3"', names="")
     redis.cli("XADD", LOG, "*", "url", "www.example.com/shop/products/42")
     wait_for(lambda: two.look_names(URL) == "STALE", "the record")
     assert two.put(URL, '"v4"', names="") == "OK"
     wait_for(lambda: two.look_names(URL) == "HIT N", "names begin anew")
+    length = redis.call("XLEN", LOG)
+    assert one.put(URL, '"v4"', names="") == "OK"
+    wait_for(lambda: one.look_names(URL) == "HIT N", "names that are known everywhere")
+    assert redis.call("XLEN", LOG) == length, "nothing has grown"
+
+
+def test_names_that_grew_are_never_forgotten_again(nodes, redis):
+    """An answer of the store's from before may come late, to a node that knew nothing; and what is no such remark
+    changes nothing."""
+    one, two = nodes
+    redis.cli("XADD", LOG, "*", "x-names", f"{URL} accept,cookie:x")
+    for node in nodes:
+        wait_for(lambda n=node: n.look_names(URL) == "HIT N accept,cookie:x", "what was told")
+    for text in (URL, f"{URL} ", f"{URL} b,a", f"{URL} a b", f"{URL}#x a", f" {URL} a", "no key", "x" * 3000 + " a",
+                 f"{URL} {'a' * 500}"):
+        redis.cli("XADD", LOG, "*", "x-names", text)
+    redis.cli("XADD", LOG, "*", "x-names", f"{URL}/other a")
+    wait_for(lambda: two.look_names(f"{URL}/other") == "HIT N a", "the last record")
+    assert two.look_names(URL) == "HIT N accept,cookie:x"
 
 
 def test_many_who_ask_share_one_question(nodes, redis):

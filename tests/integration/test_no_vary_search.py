@@ -160,6 +160,21 @@ def nodes(cluster):
     return cluster
 
 
+@pytest.mark.parametrize("other", [None, 'except=("utm")', 'params=("a")'])
+def test_nodes_that_were_told_different_things(nodes, other):
+    """What one node's response says binds the others, who were told more was equal."""
+    one, two, three = nodes.nodes
+    says(nodes.backend, UTM)
+    assert one.get("/p?a=1&utm=1").etag == TAG
+    wait_for(lambda: nodes.is_early(three, target="/p?a=1&utm=2"), "what the first has learned")
+    new = b"<p>changed</p>\n"
+    says(nodes.backend, other, new)
+    assert two.get("/p?a=1&utm=2").body == new
+    for node in nodes.nodes:
+        wait_for(lambda n=node: not nodes.confirms(n, PAGE, "/p?a=1&utm=2"), f"{node.folder.name} to be told", 2)
+        assert not nodes.confirms(node, PAGE, "/p?a=1&utm=3")
+
+
 def test_learned_on_one_node_early_on_all(nodes):
     says(nodes.backend, UTM)
     assert nodes.nodes[0].get("/p?a=1&utm=0").etag == TAG

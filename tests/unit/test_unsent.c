@@ -117,17 +117,22 @@ static void overflow_widens_to_hosts_then_to_all(void **state)
     unlink(marker);
 }
 
-/* It names no scope, but nodes that do not hear of it would go on believing what it is about. */
-static void a_conflict_widens_to_all(void **state)
+/* They name no scope, but nodes that do not hear of them would go on believing what they are about. */
+static void some_remarks_widen_to_all(void **state)
 {
-    struct unsent *u = queue(1);
+    static const char *const remarks[][2] = {{"x-conflict", "https://www.example.com/a#v"},
+                                             {"x-names", "https://www.example.com/a accept"}};
 
     (void)state;
-    add(u, "x-conflict", "https://www.example.com/a#v");
-    add(u, "url", "www.example.com/b");
-    expect_next(u, "all 1 why too many to send one by one");
-    unsent_free(u);
-    unlink(marker);
+    for (size_t i = 0; i < 2; i++) {
+        struct unsent *u = queue(1);
+
+        add(u, remarks[i][0], remarks[i][1]);
+        add(u, "url", "www.example.com/b");
+        expect_next(u, "all 1 why too many to send one by one");
+        unsent_free(u);
+        unlink(marker);
+    }
 }
 
 static void the_marker_outlives_a_crash(void **state)
@@ -263,7 +268,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_what_waits_stands_for_an_equal_one),
         cmocka_unit_test(overflow_widens_to_hosts_then_to_all),
-        cmocka_unit_test(a_conflict_widens_to_all),
+        cmocka_unit_test(some_remarks_widen_to_all),
         cmocka_unit_test(the_marker_outlives_a_crash),
         cmocka_unit_test(urls),
         cmocka_unit_test(sentinels_of_a_url),
