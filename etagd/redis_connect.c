@@ -307,7 +307,7 @@ static const struct {
     {"NOAUTH", "the server wants a password: put it in a file and name it with RedisPasswordFile (a Sentinel's: "
                "SentinelPasswordFile)"},
     {"ERR AUTH", "the server has no password set, or wants none for this user: check RedisPasswordFile"},
-    {"NOPERM", "the user's ACL lacks this command or key: see conf/redis/etagd.conf"},
+    {"NOPERM", "the user's ACL lacks this command or key: see conf/redis/users.acl"},
     {"WRONGTYPE", "something else uses this key: DEL it, or choose another KeyPrefix"},
     {"READONLY", "this server is a replica: name the master in the Redis URL, or its Sentinels"},
     {"NOREPLICAS", "too few replicas follow this master: it may be cut off from them, or they are down"},

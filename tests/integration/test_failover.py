@@ -18,7 +18,7 @@ LEASE = 2.0
 def nodes(farm, new_etagd):
     made = []
     for name in ("one", "two"):
-        made.append(Node(new_etagd(redis=farm.url, node=name).start()).wait_lease())
+        made.append(Node(new_etagd(redis=farm, node=name).start()).wait_lease())
     return made
 
 
@@ -104,7 +104,7 @@ def test_a_master_that_is_handed_over(nodes, farm):
 def test_a_switch_is_heard_at_once(farm, new_etagd):
     """Without waiting for the next turn, which is far off when the lease is long."""
     old = f"127.0.0.1:{farm.servers[0].port}"
-    node = Node(new_etagd(redis=farm.url, node="one", config="Lease 60s\n").start()).wait_lease()
+    node = Node(new_etagd(redis=farm, node="one", config="Lease 60s\n").start()).wait_lease()
     assert node.info("Lease")["master"] == old
     assert farm.sentinels[0].call("SENTINEL", "FAILOVER", "mymaster") == "OK"
     wait_for(lambda: farm.sentinels[0].master()["port"] != str(farm.servers[0].port), "the failover", 20)
@@ -130,7 +130,7 @@ def test_an_isolated_master(new_redis, new_sentinel, new_etagd):
     ways = [Gate(s.port) for s in farm.sentinels]
     url = f"sentinel://{NAME}@" + ",".join(f"127.0.0.1:{w.port}" for w in ways)
     inside = Node(new_etagd(redis=url, node="inside").start()).wait_lease()
-    outside = Node(new_etagd(redis=farm.url, node="outside").start()).wait_lease()
+    outside = Node(new_etagd(redis=farm, node="outside").start()).wait_lease()
     learn([inside, outside])
     epoch = inside.epoch()
     with inside.watch(URL) as watch:
@@ -164,7 +164,7 @@ def test_an_isolated_master(new_redis, new_sentinel, new_etagd):
 def patient(new_redis, new_sentinel, new_etagd):
     """Sentinels that hold nobody for down during the test, and a node."""
     farm = Farm(new_redis, new_sentinel, down_after=60000).start()
-    return farm, Node(new_etagd(redis=farm.url, node="one").start()).wait_lease()
+    return farm, Node(new_etagd(redis=farm, node="one").start()).wait_lease()
 
 
 @pytest.mark.parametrize("stopped", [1, 2])
@@ -265,13 +265,9 @@ def test_the_shipped_settings_work_together(new_redis, new_sentinel, new_etagd, 
              if line.startswith(("sentinel parallel", "user"))]
     assert len(lines) == 2
     farm = Farm(new_redis, new_sentinel, options=included, sentinel_options=lines).start()
-    for server in farm.servers:
-        server.call("ACL", "SETUSER", "etagd", "on", ">daemon")
-    secrets = {"redis": "daemon", "sentinel": "guard"}
-    for name, text in secrets.items():
-        machine.write(work / name, text + "\n", 0o600)
-    node = Node(new_etagd(redis=farm.url, node="one", config=f"RedisUser etagd\nRedisPasswordFile {work / 'redis'}\n"
-                          f"SentinelUser etagd\nSentinelPasswordFile {work / 'sentinel'}\n").start()).wait_lease()
+    guard = machine.write(work / "guard", "guard\n", 0o600)
+    node = Node(new_etagd(redis=farm, node="one", config=f"SentinelUser etagd\nSentinelPasswordFile {guard}\n").start())
+    node.wait_lease()
     learn([node])
     epoch = node.epoch()
     assert node.call("ETAG", "INVALIDATE", "tag", "catalog") == b"local"

@@ -59,44 +59,6 @@ def test_no_password_where_one_is_wanted(new_redis, new_etagd):
     node.wait_info("last_error", lambda text: "NOAUTH" in text and "RedisPasswordFile" in text)
 
 
-def test_a_user_who_may_not(redis, new_etagd):
-    redis.cli("ACL", "SETUSER", "default", "-xread")
-    node = Node(new_etagd(redis=redis, node="one").start())
-    node.wait_info("last_error", lambda text: "NOPERM" in text and "ACL" in text)
-    redis.cli("XADD", LOG, "*", "all", "1")  # what it cannot read ends its lease
-    node.wait_info("left_ms", 0)
-    redis.cli("ACL", "SETUSER", "default", "+xread")
-    node.wait_lease()
-
-
-def test_the_shipped_rights_are_enough(new_redis, new_etagd, work):
-    rights = machine.write(work / "rights.conf", (machine.SOURCE / "conf" / "redis" / "etagd.conf").read_text())
-    redis = new_redis(options=[f"include {rights}"]).start()
-    redis.cli("ACL", "SETUSER", "etagd", "on", ">daemon")
-    redis.cli("ACL", "SETUSER", "etagops", "on", ">people")
-    secret = work / "secret"
-    secret.write_text("daemon\n")
-    made = []
-    for name in ("one", "two"):
-        etagd = new_etagd(redis=redis, node=name, config=f"RedisUser etagd\nRedisPasswordFile {secret}\n")
-        os.chown(secret, etagd.folder.stat().st_uid, etagd.folder.stat().st_gid)
-        os.chmod(secret, 0o600)
-        made.append(Node(etagd.start()).wait_lease())
-    learn(made, names="accept", capsule="Cache-Control: no-cache\n")
-    assert made[0].call("ETAG", "HOSTS", "shop.example", "www.example.com") == "OK"
-    made[1].wait_info("hosts", 2)
-    redis.call("HSET", "{etag}:epoch", "trimmed_ms", 0)  # trimming is due
-    assert made[0].call("ETAG", "INVALIDATE", "tag", "catalog") == b"local"
-    made[0].wait_info("invalidations_unsent", 0)
-    renewals = int(made[0].info("Lease")["renewals"])
-    made[0].wait_info("renewals", lambda n: int(n) > renewals)
-    ops = ("--user", "etagops", "--pass", "people", "--no-auth-warning")
-    redis.cli(*ops, "XADD", LOG, "*", "all", "1")
-    assert "NOPERM" in redis.cli(*ops, "DEL", LOG) and "NOPERM" in redis.cli(*ops, "HSET", "{etag}:epoch", "id", "x")
-    refused = [dict(zip(r[::2], r[1::2])) for r in redis.call("ACL", "LOG")]
-    assert {r[b"username"] for r in refused} == {b"etagops"}, refused
-
-
 def test_the_log_is_kept_short(redis, new_etagd):
     node = Node(new_etagd(redis=redis, node="one", config="LogMaxLength 1000\n").start()).wait_lease()
     learn([node])

@@ -9,6 +9,7 @@ import pytest
 from env import machine
 from env.node import LOG, URL, VARIANT, Node, entry, learn
 from env.process import Failed, wait_for
+from env.sentinel import Farm
 from env.tls import DAY, Authority
 
 
@@ -114,6 +115,25 @@ def test_more_than_the_socket_takes(new_redis, new_etagd, certificate):
         assert two.fetch(f"{URL}&{i}") == 1 and f"<{i}x" in two.look(f"{URL}&{i}")
     assert one.info("Lease")["last_error"] == "", "on one connection"
     way.server.close()
+
+
+def test_a_failover_by_sentinels(new_redis, new_sentinel, new_etagd, certificate, ca):
+    """Sentinels, the master that they name and the next one: all by TLS."""
+    farm = Farm(new_redis, new_sentinel, certificate=certificate).start()
+    nodes = [node_of(new_etagd, farm, certificate.etagd(), name).wait_lease() for name in ("one", "two")]
+    learn(nodes)
+    assert nodes[0].call("ETAG", "INVALIDATE", "tag", "catalog") == b"local"
+    nodes[0].wait_info("invalidations_unsent", 0)
+    wait_for(lambda: nodes[1].look(URL) == "STALE", "the record to be applied")
+    epoch = nodes[0].epoch()
+    farm.servers[0].kill()
+    for node in nodes:
+        node.wait_info("epoch", lambda e: e != epoch, 30)
+        node.wait_info("redis_connected", 1, 30)
+        node.wait_lease(30)
+    learn(nodes, '"v2"')
+    nobody = node_of(new_etagd, farm, f"TLSCAFile {ca.file}\n", "three")
+    nobody.wait_info("last_error", lambda text: "Sentinel 127.0.0.1" in text and "TLSCertificateFile" in text)
 
 
 # ---- refusals ----

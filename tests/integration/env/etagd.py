@@ -22,6 +22,9 @@ class Etagd(Process):
         lines = [f"Socket {self.socket}", f"AllowUsers {self._users()}"]
         if redis is not None:
             lines.append(f"Redis {redis if isinstance(redis, str) else redis.url}")
+            secret = getattr(redis, "secret", None)
+            if secret and "KeyPrefix" not in config:  # its user may use the usual keys alone
+                lines += ["RedisUser etagd", f"RedisPasswordFile {secret}"]
         if node:
             lines.append(f"NodeName {node}")
         self.config = "\n".join(lines) + "\n" + config

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A private redis-server. Debian's redis-tools is enough: redis-check-rdb is the same program."""
+import hashlib
 import os
 import subprocess
 
@@ -47,8 +48,22 @@ def port_lines(port, certificate, clients="yes"):
     return ["port 0", f"tls-port {port}", *certificate.server(clients)]
 
 
+USERS = machine.SOURCE / "conf" / "redis" / "users.acl"
+PASSWORDS = {user: f"{user}'s own" for user in ("etagd", "etagops", "etagreplica", "etagsentinel")}
+
+
+def switched_on(text, **passwords):
+    """The users of a shipped file, as its reader is told to switch them on."""
+    for user, password in passwords.items():
+        off = f"user {user} off "
+        assert off in text, f"{user} is not shipped, or not off"
+        text = text.replace(off, f"user {user} on #{hashlib.sha256(password.encode()).hexdigest()} ")
+    return text
+
+
 class Redis(RespServer):
-    """On a TCP port and a unix socket at once. Keeps nothing on disk unless save() is called."""
+    """On a TCP port and a unix socket at once. Keeps nothing on disk unless save() is called. It has the shipped users
+    unless there is a password; tests come as the default user, who may do anything."""
 
     name = "redis"
 
@@ -60,6 +75,11 @@ class Redis(RespServer):
         self.options = list(options)  # redis.conf lines
         self.certificate, self.clients = certificate, clients  # env/tls.py; None: no TLS
         self.server = server_program(self.folder)
+        self.secret = None  # etagd's password file
+        if password is None:
+            users = machine.write(self.folder / "users.acl", switched_on(USERS.read_text(), **PASSWORDS))
+            self.secret = machine.write(self.folder / "etagd.password", PASSWORDS["etagd"] + "\n", 0o600)
+            self.options.append(f"aclfile {users}")
 
     def argv(self):
         lines = ["bind 127.0.0.1", *port_lines(self.port, self.certificate, self.clients), f"unixsocket {self.socket}",
@@ -75,6 +95,10 @@ class Redis(RespServer):
         command = [machine.program("redis-cli"), "-p", str(self.port), *map(str, [*tls, *args])]
         env = dict(os.environ, **({"REDISCLI_AUTH": self.password} if self.password else {}))
         return subprocess.run(command, env=env, text=True, capture_output=True, check=True, timeout=30).stdout.strip()
+
+    def ops(self, *args):
+        """As people do it: redis-cli and their user."""
+        return self.cli("--user", "etagops", "--pass", PASSWORDS["etagops"], "--no-auth-warning", *args)
 
     @property
     def url(self):

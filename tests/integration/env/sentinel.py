@@ -2,7 +2,7 @@
 """Private Redis Sentinels, and a master with replicas that they watch."""
 from . import machine
 from .process import wait_for
-from .redis import RespServer, server_program
+from .redis import PASSWORDS, RespServer, port_lines, server_program
 
 NAME = "mymaster"
 
@@ -10,15 +10,16 @@ NAME = "mymaster"
 class Sentinel(RespServer):
     name = "sentinel"
 
-    def __init__(self, folder, port, quorum=2, down_after=1000, failover_timeout=4000, options=()):
+    def __init__(self, folder, port, quorum=2, down_after=1000, failover_timeout=4000, options=(), certificate=None):
         super().__init__(folder)
         self.port = machine.free_port()
-        self.address = ("127.0.0.1", self.port)
+        self.address = self.folder / "sentinel.sock"
         server = server_program(self.folder)
-        lines = ["bind 127.0.0.1", f"port {self.port}", f"dir {self.folder}", "daemonize no",
-                 f"sentinel monitor {NAME} 127.0.0.1 {port} {quorum}",
+        lines = ["bind 127.0.0.1", *port_lines(self.port, certificate), f"unixsocket {self.address}",
+                 f"dir {self.folder}", "daemonize no", f"sentinel monitor {NAME} 127.0.0.1 {port} {quorum}",
                  f"sentinel down-after-milliseconds {NAME} {down_after}",
-                 f"sentinel failover-timeout {NAME} {failover_timeout}", *options]
+                 f"sentinel failover-timeout {NAME} {failover_timeout}", f"sentinel auth-user {NAME} etagsentinel",
+                 f"sentinel auth-pass {NAME} \"{PASSWORDS['etagsentinel']}\"", *options]
         self.conf = machine.write(self.folder / "sentinel.conf", "\n".join(lines) + "\n", 0o600)
         self.command = [server, self.conf, "--sentinel"]
 
@@ -32,16 +33,21 @@ class Sentinel(RespServer):
 
 
 class Farm:
-    """servers[0] is the master to begin with; kept small and quick. way makes a Gate to it."""
+    """servers[0] is the master to begin with; kept small and quick. way makes a Gate to it. All of them come to one
+    another as the shipped users, by TLS where there is a certificate (env/tls.py)."""
 
-    def __init__(self, new_redis, new_sentinel, replicas=2, sentinels=3, options=(), sentinel_options=(), way=None, **how):
-        quick = ["repl-diskless-sync yes", "repl-diskless-sync-delay 0", "repl-ping-replica-period 1", *options]
-        self.servers = [new_redis(options=quick)]
+    def __init__(self, new_redis, new_sentinel, replicas=2, sentinels=3, options=(), sentinel_options=(), way=None,
+                 certificate=None, **how):
+        quick = ["repl-diskless-sync yes", "repl-diskless-sync-delay 0", "repl-ping-replica-period 1",
+                 "masteruser etagreplica", f"masterauth \"{PASSWORDS['etagreplica']}\"", *options]
+        self.certificate = certificate
+        self.servers = [new_redis(options=quick, certificate=certificate)]
         self.way = way(self.servers[0].port) if way else None  # to the first master, for everybody
         port = self.way.port if way else self.servers[0].port
         for _ in range(replicas):
-            self.servers.append(new_redis(options=[*quick, f"replicaof 127.0.0.1 {port}"]))
-        self.sentinels = [new_sentinel(port, options=sentinel_options, **how) for _ in range(sentinels)]
+            self.servers.append(new_redis(options=[*quick, f"replicaof 127.0.0.1 {port}"], certificate=certificate))
+        self.sentinels = [new_sentinel(port, options=sentinel_options, certificate=certificate, **how)
+                          for _ in range(sentinels)]
 
     def start(self):
         for server in self.servers:
@@ -74,8 +80,12 @@ class Farm:
         return found
 
     @property
+    def secret(self):
+        return self.servers[0].secret
+
+    @property
     def url(self):
-        return f"sentinel://{NAME}@" + ",".join(f"127.0.0.1:{s.port}" for s in self.sentinels)
+        return f"sentinel{'s' if self.certificate else ''}://{NAME}@" + ",".join(f"127.0.0.1:{s.port}" for s in self.sentinels)
 
     def master(self):
         """The server of the newest failover that a Sentinel knows; the others hear of it a little later."""
