@@ -85,7 +85,7 @@ bool redis_push(struct redis *r, size_t argc, const struct span *argv,
     const char **texts;
     size_t *lengths;
     char *bytes = NULL;
-    int n = -1;
+    long long n; /* int before hiredis 1.0 */
 
     c = calloc(1, sizeof *c + argc * (sizeof *texts + sizeof *lengths));
     if (!c)
@@ -96,7 +96,7 @@ bool redis_push(struct redis *r, size_t argc, const struct span *argv,
         texts[i] = argv[i].p ? argv[i].p : "";
         lengths[i] = argv[i].n;
     }
-    n = (int)redisFormatCommandArgv(&bytes, (int)argc, texts, lengths);
+    n = redisFormatCommandArgv(&bytes, (int)argc, texts, lengths);
     if (n < 0 || !redis_transport_write(r->transport, bytes, (size_t)n)) {
         redisFreeCommand(bytes);
         free(c);

@@ -272,7 +272,7 @@ enum client_error client_call(struct client *c, int argc, const struct span *arg
         texts_[i] = argv[i].p ? argv[i].p : "";
         lengths[i] = argv[i].n;
     }
-    int n = redisFormatCommandArgv(&bytes, argc, texts_, lengths);
+    long long n = redisFormatCommandArgv(&bytes, argc, texts_, lengths);
     if (n < 0)
         return CLIENT_PROTOCOL;
     enum client_error e = exchange(c, bytes, (size_t)n, pass_fd, deadline_ns, out);
@@ -314,7 +314,7 @@ enum client_error client_attach(struct client *c, int64_t deadline_ns, struct cl
 
     snprintf(version, sizeof version, "%d", PROTO_VERSION);
     snprintf(pid, sizeof pid, "%ld", (long)getpid());
-    int n = redisFormatCommandArgv(&bytes, 3, argv, NULL);
+    long long n = redisFormatCommandArgv(&bytes, 3, argv, NULL);
     if (n < 0)
         return CLIENT_PROTOCOL;
     enum client_error e = exchange(c, bytes, (size_t)n, -1, deadline_ns, &reply);

@@ -167,6 +167,13 @@ def test_a_name_that_is_not_in_the_certificate(new_redis, new_etagd, ca):
     node.wait_lease()
 
 
+def test_a_name_that_is_only_the_subject(new_redis, new_etagd, ca):
+    """As was done long ago; RFC 9525 does not look there."""
+    redis = new_redis(certificate=ca.issue("localhost", "IP:127.0.0.1"), clients="no").start()
+    url = redis.url.replace("127.0.0.1", "localhost")
+    refused(new_etagd, url, f"TLSCAFile {ca.file}\n", "hostname mismatch")
+
+
 def test_a_certificate_of_another_ca(new_redis, new_etagd, ca, work):
     redis = new_redis(certificate=Authority(work, "other").issue("there"), clients="no").start()
     refused(new_etagd, redis, f"TLSCAFile {ca.file}\n", "name the CA that has signed it with TLSCAFile")
@@ -190,11 +197,27 @@ def test_a_server_with_tls_that_is_asked_without(new_redis, new_etagd, certifica
     refused(new_etagd, redis.url.replace("rediss://", "redis://"), "", "rediss://")
 
 
-def test_a_server_of_old_versions(new_redis, new_etagd, certificate):
-    """Whatever the system's own settings are: of the two sides ours has to refuse it."""
-    options = ["tls-protocols TLSv1.1", "tls-ciphers ALL:@SECLEVEL=0"]
-    redis = new_redis(certificate=certificate, options=options).start()
-    refused(new_etagd, redis, certificate.etagd(), "TLS 1.2")
+OLD = """openssl_conf = a
+[a]
+ssl_conf = b
+[b]
+system_default = c
+[c]
+MinProtocol = TLSv1
+CipherString = ALL:@SECLEVEL=0
+"""
+
+
+def test_a_server_of_old_versions(new_redis, new_etagd, certificate, work):
+    """Also where the system would allow it."""
+    old = machine.write(work / "old.cnf", OLD)
+    redis = new_redis(certificate=certificate, options=["tls-protocols TLSv1.1", "tls-ciphers ALL:@SECLEVEL=0"])
+    etagd = new_etagd(redis=redis, node="one", config=certificate.etagd())
+    redis.environment["OPENSSL_CONF"] = etagd.environment["OPENSSL_CONF"] = str(old)
+    redis.start()
+    node = Node(etagd.start())
+    node.wait_info("last_error", lambda text: "TLS 1.2" in text)
+    assert node.info("Lease")["left_ms"] == "0"
 
 
 def test_a_server_that_stalls_in_the_handshake(new_etagd, ca):
