@@ -102,7 +102,7 @@ static bool check_unused(const struct conf *c, struct conf_error *err)
                                                 : NULL;
 
     return !set || conf_fault(c, set, err,
-                              "the Redis URL does not ask for TLS: write rediss:// or sentinels://, or "
+                              "the Redis URL does not ask for TLS: write rediss:// (sentinels://, clusters://), or "
                               "remove this line");
 }
 

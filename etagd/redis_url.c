@@ -168,6 +168,7 @@ static const struct scheme {
     {{"sentinel://", 11}, false, parse_sentinel},
     {{"sentinels://", 12}, true, parse_sentinel},
     {{"cluster://", 10}, false, parse_cluster},
+    {{"clusters://", 11}, true, parse_cluster},
 };
 
 bool redis_url_parse(const char *text, struct redis_url *out, const char **why)
@@ -182,7 +183,9 @@ bool redis_url_parse(const char *text, struct redis_url *out, const char **why)
         if (span_starts(url, s->prefix))
             return s->parse(span_of(url.p + s->prefix.n, url.n - s->prefix.n), out, why);
     }
-    *why = "a Redis URL begins with redis://, rediss://, unix:, sentinel://, sentinels:// or cluster://";
+    *why =
+        "a Redis URL begins with redis://, unix:, sentinel:// or cluster://, for TLS with rediss://, sentinels:// or "
+        "clusters://";
     return false;
 }
 
@@ -193,7 +196,7 @@ void redis_url_text(const struct redis_url *url, char *out, unsigned size)
     if (url->path[0])
         snprintf(out, size, "unix:%s?db=%u", url->path, url->database);
     else if (url->at.host[0] == '\0' && url->cluster)
-        snprintf(out, size, strchr(url->seeds[0].host, ':') ? "cluster://[%s]:%u" : "cluster://%s:%u",
+        snprintf(out, size, strchr(url->seeds[0].host, ':') ? "cluster%s://[%s]:%u" : "cluster%s://%s:%u", s,
                  url->seeds[0].host, url->seeds[0].port);
     else if (url->at.host[0] == '\0')
         snprintf(out, size, "sentinel%s://%s/%u", s, url->master, url->database);

@@ -2,9 +2,9 @@
 /*
  * Where Redis is: redis://[user@]host[:port][/database], unix:/path[?db=number], or
  * sentinel://name@host[:port],host[:port]...[/database], the master of that name as Sentinels tell, or
- * cluster://host[:port],host[:port]..., a Redis Cluster and some of its nodes. With rediss:// and sentinels:// all of
- * these servers are spoken to by TLS. Passwords never stand in a URL. Part of the configuration: no sockets here. Any
- * thread.
+ * cluster://host[:port],host[:port]..., a Redis Cluster and some of its nodes. With rediss://, sentinels:// and
+ * clusters:// all of these servers are spoken to by TLS. Passwords never stand in a URL. Part of the configuration: no
+ * sockets here. Any thread.
  */
 #ifndef ETAGD_REDIS_URL_H
 #define ETAGD_REDIS_URL_H

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from env import machine
+from env.cluster import Cluster
 from env.node import LOG, URL, VARIANT, Node, entry, learn
 from env.process import Failed, wait_for
 from env.sentinel import Farm
@@ -134,6 +135,17 @@ def test_a_failover_by_sentinels(new_redis, new_sentinel, new_etagd, certificate
     learn(nodes, '"v2"')
     nobody = node_of(new_etagd, farm, f"TLSCAFile {ca.file}\n", "three")
     nobody.wait_info("last_error", lambda text: "Sentinel 127.0.0.1" in text and "TLSCertificateFile" in text)
+
+
+def test_a_cluster(new_redis, new_etagd, certificate):
+    cluster = Cluster(new_redis, replicas=0, certificate=certificate).start()
+    nodes = [node_of(new_etagd, cluster.url(cluster.servers[i]), certificate.etagd(), f"n{i}").wait_lease() for i in (0, 2)]
+    pages = [f"{URL}&{i}" for i in range(12)]
+    for url in pages:
+        wait_for(lambda u=url: nodes[0].put(u, '"v1"', tags=["all-pages"]) == "OK" and nodes[1].fetch(u), url)
+    assert all(server.call("KEYS", "etag:e:*") for server in cluster.servers), "entries on every master"
+    cluster.call("XADD", LOG, "*", "tag", "all-pages")
+    wait_for(lambda: not any(n.look(u).startswith("HIT") for n in nodes for u in pages), "every node to forget")
 
 
 # ---- refusals ----

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from env import machine
+from env.cluster import Cluster
 from env.node import HOSTS, LOG, URL, Node, learn
 from env.process import wait_for
 from env.redis import PASSWORDS, USERS
@@ -84,20 +85,44 @@ def live(redis, node):
     assert node.fetch(URL + "&unknown") == 0
 
 
-def test_each_right_of_the_daemons_is_needed(farm, new_etagd):
-    """Of what a daemon says in its life, something is refused as soon as any right is taken away; and all of it
-    was permitted."""
+class There:
+    """Servers as etagd is to be told of them."""
+
+    def __init__(self, url, secret):
+        self.url, self.secret = url, secret
+
+
+def said_to_sentinels_master(new_redis, new_sentinel, new_etagd):
+    farm = Farm(new_redis, new_sentinel, sentinels=1, quorum=1).start()
     master = farm.servers[0]
     monitor = Monitor(master)
-
-    class There:
-        url, secret = farm.url + DATABASE, farm.secret
-
-    node = Node(new_etagd(redis=There, node="one").start()).wait_lease()
+    node = Node(new_etagd(redis=There(farm.url + DATABASE, farm.secret), node="one").start()).wait_lease()
     live(master, node)
     wait_for(lambda: monitor.has("ROLE", "WAIT", "XREAD", "HDEL", "PTTL"), "the last of it")
-    said = monitor.commands()
     assert refused_of(master) == []
+    return monitor.commands()
+
+
+def said_to_cluster(new_redis, new_etagd):
+    """With a page's slot on its way from one master to another."""
+    cluster = Cluster(new_redis, replicas=0).start()
+    monitors = [Monitor(server) for server in cluster.servers]
+    node = Node(new_etagd(redis=There(cluster.url(), cluster.secret), node="one").start()).wait_lease()
+    slot = cluster.call("CLUSTER", "KEYSLOT", f"etag:e:{URL}&moving")
+    source = cluster.master(slot)
+    target = next(s for s in cluster.servers if s is not source)
+    target.call("CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.id_of(source))
+    source.call("CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.id_of(target))
+    wait_for(lambda: node.fetch(f"{URL}&moving") == 0 and monitors[cluster.servers.index(target)].has("ASKING"), "ASKING")
+    assert [refused_of(server) for server in cluster.servers] == [[], [], []]
+    return [words for monitor in monitors for words in monitor.commands() if words[0].upper() in ("CLUSTER", "ASKING")]
+
+
+def test_each_right_of_the_daemons_is_needed(new_redis, new_sentinel, new_etagd):
+    """Of what a daemon says in its life, something is refused as soon as any right is taken away; and all of it
+    was permitted."""
+    said = said_to_sentinels_master(new_redis, new_sentinel, new_etagd) + said_to_cluster(new_redis, new_etagd)
+    master = new_redis().start()
     spared = []
     for right, rest in without_one(rules_of(USERS.read_text(), "etagd")):
         master.call("ACL", "SETUSER", "less", "reset", "on", "nopass", *rest)

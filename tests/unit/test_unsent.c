@@ -172,6 +172,7 @@ static void urls(void **state)
         {"sentinel://m@a,b,c,d,e,f,g,h,i,j,k,l,m,n,o", "sentinel://m/0", ""},
         {"rediss://etagd@h/5", "rediss://h:6379/5", "etagd"},
         {"sentinels://m@h:1,h:2/3", "sentinels://m/3", ""},
+        {"clusters://[::1]:7000,h", "clusters://[::1]:7000", ""},
         {"cluster://h:1", "cluster://h:1", ""},
         {"cluster://[::1]:7000,h", "cluster://[::1]:7000", ""},
         {"unix:/run/redis/redis.sock", "unix:/run/redis/redis.sock?db=0", ""},
@@ -223,7 +224,8 @@ static void urls(void **state)
         redis_url_text(&url, text, sizeof text);
         assert_string_equal(text, good[i].text);
         assert_string_equal(url.user, good[i].user);
-        assert_int_equal(url.tls, strstr(good[i].url, "rediss:") || strstr(good[i].url, "sentinels:"));
+        assert_int_equal(url.tls, strstr(good[i].url, "rediss:") || strstr(good[i].url, "sentinels:") ||
+                                      strstr(good[i].url, "clusters:"));
     }
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         why = NULL;

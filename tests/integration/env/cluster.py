@@ -8,6 +8,7 @@ from . import machine
 from .gate import Gate
 from .node import LOG
 from .process import wait_for
+from .redis import REPLICA_LINES
 from .resp import Closed, Resp, RespError
 
 TROUBLE = (OSError, RespError, Closed)
@@ -35,14 +36,16 @@ class Isolation:
 class Cluster:
     """servers: the masters, then their replicas. ways: clients and nodes reach every server by way of a Gate."""
 
-    def __init__(self, new_redis, masters=3, replicas=1, timeout=1500, options=(), ways=None):
+    def __init__(self, new_redis, masters=3, replicas=1, timeout=1500, options=(), ways=None, certificate=None):
+        self.certificate = certificate  # env/tls.py
         self.masters, self.replicas, self.ways = masters, replicas, ways
         self.servers, self.way, self.bus = [], {}, {}
         for _ in range(masters * (1 + replicas)):
             bus = machine.free_port()
             server = new_redis(options=[
                 "cluster-enabled yes", f"cluster-port {bus}", f"cluster-node-timeout {timeout}",
-                "repl-diskless-sync yes", "repl-diskless-sync-delay 0", "repl-ping-replica-period 1", *options])
+                "repl-diskless-sync yes", "repl-diskless-sync-delay 0", "repl-ping-replica-period 1",
+                *REPLICA_LINES, *(["tls-cluster yes"] if certificate else []), *options], certificate=certificate)
             self.servers.append(server)
             if ways:
                 self.way[server], self.bus[server] = Gate(server.port, ways.lets(server)), Gate(bus, ways.lets_bus(server))
@@ -61,7 +64,8 @@ class Cluster:
 
     def tool(self, *args, timeout=60):
         """redis-cli --cluster"""
-        command = [machine.program("redis-cli"), "--cluster", *args, "--cluster-yes"]
+        tls = map(str, self.certificate.cli() if self.certificate else [])
+        command = [machine.program("redis-cli"), *tls, "--cluster", *args, "--cluster-yes"]
         done = subprocess.run(command, text=True, capture_output=True, timeout=timeout)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
@@ -77,7 +81,11 @@ class Cluster:
         return f"127.0.0.1:{self.way[server].port if self.way else server.port}"
 
     def url(self, *servers):
-        return "cluster://" + ",".join(self.address(s) for s in servers or self.servers[:self.masters])
+        return f"cluster{'s' if self.certificate else ''}://" + ",".join(self.address(s) for s in servers or self.servers[:self.masters])
+
+    @property
+    def secret(self):
+        return self.servers[0].secret
 
     @staticmethod
     def view(server):

@@ -50,6 +50,7 @@ def port_lines(port, certificate, clients="yes"):
 
 USERS = machine.SOURCE / "conf" / "redis" / "users.acl"
 PASSWORDS = {user: f"{user}'s own" for user in ("etagd", "etagops", "etagreplica", "etagsentinel")}
+REPLICA_LINES = ["masteruser etagreplica", f"masterauth \"{PASSWORDS['etagreplica']}\""]
 
 
 def switched_on(text, **passwords):

@@ -2,7 +2,7 @@
 """Private Redis Sentinels, and a master with replicas that they watch."""
 from . import machine
 from .process import wait_for
-from .redis import PASSWORDS, RespServer, port_lines, server_program
+from .redis import PASSWORDS, REPLICA_LINES, RespServer, port_lines, server_program
 
 NAME = "mymaster"
 
@@ -39,7 +39,7 @@ class Farm:
     def __init__(self, new_redis, new_sentinel, replicas=2, sentinels=3, options=(), sentinel_options=(), way=None,
                  certificate=None, **how):
         quick = ["repl-diskless-sync yes", "repl-diskless-sync-delay 0", "repl-ping-replica-period 1",
-                 "masteruser etagreplica", f"masterauth \"{PASSWORDS['etagreplica']}\"", *options]
+                 *REPLICA_LINES, *options]
         self.certificate = certificate
         self.servers = [new_redis(options=quick, certificate=certificate)]
         self.way = way(self.servers[0].port) if way else None  # to the first master, for everybody
