@@ -81,7 +81,8 @@ class Cluster:
         return f"127.0.0.1:{self.way[server].port if self.way else server.port}"
 
     def url(self, *servers):
-        return f"cluster{'s' if self.certificate else ''}://" + ",".join(self.address(s) for s in servers or self.servers[:self.masters])
+        scheme = "clusters://" if self.certificate else "cluster://"
+        return scheme + ",".join(self.address(s) for s in servers or self.servers[:self.masters])
 
     @property
     def secret(self):
