@@ -127,7 +127,7 @@ tests_fuzz_table_corrupt_LDADD = $(TEST_LDADD)
 # The fuzz targets of the library, over their corpus and changes of it (tests/fuzz/target.h for libFuzzer).
 check_PROGRAMS += tests/fuzz/replay
 tests_fuzz_replay_SOURCES = tests/fuzz/replay.c tests/fuzz/target.h tests/fuzz/tags.c tests/fuzz/keys.c \
-	tests/fuzz/scopes.c tests/fuzz/entries.c tests/fuzz/digests.c
+	tests/fuzz/scopes.c tests/fuzz/entries.c tests/fuzz/digests.c tests/fuzz/fields.c
 tests_fuzz_replay_CPPFLAGS = $(AM_CPPFLAGS) -DFUZZ_CORPUS=\"$(abs_top_srcdir)/tests/fuzz/corpus\"
 tests_fuzz_replay_CFLAGS = $(ETAG_CFLAGS)
 tests_fuzz_replay_LDADD = etagd/libetagd.la

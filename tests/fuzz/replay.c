@@ -20,7 +20,7 @@
 static const struct target {
     const char *name;
     int (*run)(const uint8_t *data, size_t size);
-} targets[] = {{"tags", fuzz_tags}, {"keys", fuzz_keys}, {"scopes", fuzz_scopes}, {"entries", fuzz_entries}, {"digests", fuzz_digests}};
+} targets[] = {{"tags", fuzz_tags}, {"keys", fuzz_keys}, {"scopes", fuzz_scopes}, {"entries", fuzz_entries}, {"digests", fuzz_digests}, {"fields", fuzz_fields}};
 
 struct corpus {
     struct span input[INPUTS_MAX];

@@ -4,7 +4,7 @@
  * replay.c calls all of them. For libFuzzer, one at a time:
  *
  *   clang -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ_LIBFUZZER -I. tests/fuzz/keys.c \
- *         etagd/lib/{entity_tag,coding,httpdate,precondition,digest,key,scope,entry}.c -lcrypto -o keys
+ *         etagd/lib/{entity_tag,coding,httpdate,precondition,digest,key,scope,entry,structured,search}.c -lcrypto -o keys
  *   (digests.c: -D_GNU_SOURCE, etagd/digest_file.c etagd/lib/file_{identity,mount}.c)
  *   ./keys tests/fuzz/corpus/keys
  */
@@ -27,6 +27,7 @@ int fuzz_keys(const uint8_t *data, size_t size);
 int fuzz_scopes(const uint8_t *data, size_t size);
 int fuzz_entries(const uint8_t *data, size_t size);
 int fuzz_digests(const uint8_t *data, size_t size);
+int fuzz_fields(const uint8_t *data, size_t size);
 #endif
 
 /* Unlike assert, it stays where NDEBUG is defined. */
