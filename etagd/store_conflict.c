@@ -66,9 +66,9 @@ void store_conflict_report(struct store *s, struct span key, enum entry_kind kin
         return;
     s->conflict_warned_ms = now;
     if (kind == ENTRY_VERSION_BASE) {
-        log_warn("%.*s: different entity-tags for one version, of responses that differ in what a version says nothing "
-                 "of (Content-Type, Content-Language, a coding): not confirmed before the handler until a record "
-                 "covers it or ETagTTL is over",
+        log_warn("%.*s: entity-tags that differ by more than the version, of responses with another Content-Type, "
+                 "Content-Language or Content-Encoding: not confirmed before the handler until a record covers it or "
+                 "ETagTTL is over",
                  (int)(key.n < 300 ? key.n : 300), key.p);
         return;
     }

@@ -5,7 +5,9 @@
 -- before another never becomes visible after it (txid_current() and max(txid) do not promise that). They follow the
 -- clock, so that none comes back after the database was restored from a backup.
 
-CREATE TABLE IF NOT EXISTS etag_version (name text PRIMARY KEY, n bigint NOT NULL);
+CREATE TABLE IF NOT EXISTS etag_version (
+    name text PRIMARY KEY CHECK (name ~ '^[A-Za-z0-9._:/@+-]{1,128}$'),
+    n bigint NOT NULL);
 
 -- The trigger's argument is the name; without one, the table's.
 CREATE OR REPLACE FUNCTION etag_changed() RETURNS trigger LANGUAGE plpgsql AS $$

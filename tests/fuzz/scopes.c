@@ -26,6 +26,7 @@ static void check_scope(const struct scope *s)
     PROMISE((s->kind == SCOPE_ONE) == (s->n > 1));
     PROMISE(s->kind == SCOPE_ONE || !s->any_tag);
     PROMISE(s->settle_ms == 0 || s->kind == SCOPE_SETTLE);
+    PROMISE(s->kind != SCOPE_VERSION || !s->widened);
 }
 
 /* An operation always reaches the record it names itself. */

@@ -200,7 +200,7 @@ def test_different_tags_for_one_version_are_counted(cluster, backend):
     for daemon in c.daemons:
         wait_for(lambda d=daemon: not any(early(n, c.page, t) for n in c.nodes for t in (tag, other)), "no early answer")
     assert sum(int(d.info("Versions")["version_conflicts"]) for d in c.daemons) >= 1
-    assert sum(d.tail().count("different entity-tags for one version") for d in c.daemons) == 1
+    assert sum(d.tail().count("entity-tags that differ by more than the version") for d in c.daemons) == 1
 
 
 # ---- before the handler, and never later (embedded store) ----

@@ -86,6 +86,20 @@ def test_numbers_follow_the_commits(cluster, database):
     assert full.body.count(b'"x"') == 40 and every(cluster, tag_of(full))
 
 
+def test_told_although_redis_was_away(cluster, database):
+    """What has changed meanwhile is told as soon as there is a Redis again."""
+    told(cluster, database)
+    tag = tag_of(cluster.nodes[0].get("/p"))
+    cluster.redis.kill()
+    database.sql("INSERT INTO patient VALUES (2, 'Edsger')")
+    wait_for(lambda: "Could not connect to Redis" in cluster.teller.tail(), "the job to have tried")
+    cluster.redis.start()
+    cluster.leased()
+    told(cluster, database)
+    assert not any(early(n, cluster.page, tag) for n in cluster.nodes)
+    assert every(cluster, tag_of(cluster.nodes[1].get("/p")))
+
+
 def test_told_again_to_a_redis_that_has_lost_everything(cluster, database, servers):
     """Unknown after FLUSHALL, until the job says it again: here because it is started anew, otherwise within a minute."""
     told(cluster, database)
