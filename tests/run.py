@@ -119,7 +119,7 @@ def sanitized(tree, long):
     found = unit(tree, "asan ", SANITIZERS) + standalone(tree, short, "asan ", SANITIZERS)
     daemon, missing = program(tree, "etagd/etagd")
     if daemon:
-        chosen = [] if long else ["-k", "smoke or etagd or resp or redis or coherence or naming or conflict or sense"]
+        chosen = [] if long else ["-k", "smoke or etagd or resp or redis or coherence or naming or version_faults or conflict or sense"]
         found += integration(False, chosen, "asan ", {"ETAG_ETAGD": str(daemon), **SANITIZERS})
     return found + missing
 

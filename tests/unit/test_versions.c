@@ -35,18 +35,35 @@ static void reading_is_strict(void **state)
     (void)state;
     expect_read(SPAN("Patient 8123"), "Patient", "8123");
     expect_read(SPAN("a W/\"x\" {y}#*"), "a", "W/\"x\" {y}#*");
-    expect_read(SPAN("shop.example:tables/orders@eu+1-2_3 2026-11-24 21:13:05+00"), "shop.example:tables/orders@eu+1-2_3",
-                "2026-11-24 21:13:05+00");
-    const struct span none[] = {SPAN(""),        SPAN("Patient"),     SPAN("Patient "),   SPAN(" 8123"),
-                                SPAN("P  8123"), SPAN("P 8123 "),     SPAN(" P 8123"),    SPAN("P\t8123"),
-                                SPAN("P 81\t3"), SPAN("P 8123\n"),    SPAN("P\n8123"),    SPAN("P 8\0" "1"),
-                                SPAN("P=8123"),  SPAN("P{1} 8123"),   SPAN("\"P\" 8123"), SPAN("P\xc3\xa4 1"),
-                                SPAN("P \xc3\xa4"), SPAN("P 8\x7f"),  SPAN("P#x 1"),      SPAN("* 1")};
+    expect_read(SPAN("shop.example:tables/orders@eu+1-2_3 2026-11-24 21:13:05+00"),
+                "shop.example:tables/orders@eu+1-2_3", "2026-11-24 21:13:05+00");
+    const struct span none[] = {SPAN(""),
+                                SPAN("Patient"),
+                                SPAN("Patient "),
+                                SPAN(" 8123"),
+                                SPAN("P  8123"),
+                                SPAN("P 8123 "),
+                                SPAN(" P 8123"),
+                                SPAN("P\t8123"),
+                                SPAN("P 81\t3"),
+                                SPAN("P 8123\n"),
+                                SPAN("P\n8123"),
+                                SPAN("P 8\0"
+                                     "1"),
+                                SPAN("P=8123"),
+                                SPAN("P{1} 8123"),
+                                SPAN("\"P\" 8123"),
+                                SPAN("P\xc3\xa4 1"),
+                                SPAN("P \xc3\xa4"),
+                                SPAN("P 8\x7f"),
+                                SPAN("P#x 1"),
+                                SPAN("* 1")};
     for (size_t i = 0; i < sizeof none / sizeof *none; i++)
         expect_read(none[i], NULL, NULL);
     memset(name, 'n', sizeof name);
     name[VERSION_NAME_MAX] = ' ';
-    assert_true(version_read(span_of(name, VERSION_NAME_MAX + 1 + VERSION_VALUE_MAX), &(struct span){0}, &(struct span){0}));
+    assert_true(
+        version_read(span_of(name, VERSION_NAME_MAX + 1 + VERSION_VALUE_MAX), &(struct span){0}, &(struct span){0}));
     expect_read(span_of(name, VERSION_NAME_MAX + 2 + VERSION_VALUE_MAX), NULL, NULL);
     name[VERSION_NAME_MAX] = 'n';
     name[VERSION_NAME_MAX + 1] = ' ';
@@ -178,9 +195,12 @@ static void names_have_an_end(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reading_is_strict),          cmocka_unit_test(keys),
-        cmocka_unit_test(the_newest_counts),          cmocka_unit_test(what_goes_back_is_in_doubt),
-        cmocka_unit_test(as_many_are_remembered_as_said), cmocka_unit_test(names_have_an_end),
+        cmocka_unit_test(reading_is_strict),
+        cmocka_unit_test(keys),
+        cmocka_unit_test(the_newest_counts),
+        cmocka_unit_test(what_goes_back_is_in_doubt),
+        cmocka_unit_test(as_many_are_remembered_as_said),
+        cmocka_unit_test(names_have_an_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
