@@ -34,7 +34,8 @@ def pytest_configure(config):
 def pytest_generate_tests(metafunc):
     if "mpm" in metafunc.fixturenames:
         given = metafunc.config.getoption("--mpm")
-        metafunc.parametrize("mpm", list(MPM) if given == "all" else given.split(","))
+        # Of the module: servers that a whole module shares ask for it as well.
+        metafunc.parametrize("mpm", list(MPM) if given == "all" else given.split(","), scope="module")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -9,6 +9,7 @@ from env import kinds, machine
 from env.backend import Backend
 from env.etagd import Etagd
 from env.httpd import Httpd
+from env.php import Php
 from env.tags import OURS
 
 NEVER_ON_304 = ("Content-Type", "Content-Encoding", "Content-Length", "Content-Range")
@@ -23,16 +24,16 @@ FLAVOURS = {"late": "ETagEngine On\n", "early": "ETagEngine On\nETagEarly On\nET
 
 
 @pytest.fixture(scope="module")
-def sites(shared_servers):
+def sites(shared_servers, mpm):
     """By flavour, and "stock": one folder of documents, one application."""
     with Backend() as backend:
         kinds.serve(backend)
-        made, docs, etagd = {}, None, shared_servers(Etagd).start()
+        made, docs, etagd, php = {}, None, shared_servers(Etagd).start(), shared_servers(Php).start()
         for name, engine in {**FLAVOURS, "stock": ""}.items():
             socket = etagd if name != "alone" else etagd.folder / "nobody"
-            site = shared_servers(Httpd, modules=kinds.MODULES, own=bool(engine), etagd=socket if engine else None)
+            site = shared_servers(Httpd, modules=kinds.modules(mpm), mpm=mpm, own=bool(engine), etagd=socket if engine else None)
             docs = docs or site.docs
-            site.config = engine + kinds.config(site, backend, docs)
+            site.config = engine + kinds.config(site, backend, php, docs)
             site.expect_log("AH0|malformed|proxy|nobody")
             made[name] = site
         kinds.fill(docs)

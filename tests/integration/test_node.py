@@ -10,15 +10,11 @@ import time
 
 import pytest
 
+from env.httpd import ONE_CHILD
 from env.process import wait_for
 
 SHOW = 'Header always set X-Etag "expr=%{reqenv:etag-status}/%{reqenv:etag-why}"\n'
 EARLY = "ETagEngine On\nETagEarly On\nETagSource digest\nAddHandler send-as-is .asis\n" + SHOW
-ONE_CHILD = {
-    "prefork": "StartServers 1\nServerLimit 1\nMaxRequestWorkers 1\nMinSpareServers 1\nMaxSpareServers 1\n",
-    "worker": "StartServers 1\nServerLimit 1\nMaxRequestWorkers 8\nMinSpareThreads 1\nMaxSpareThreads 8\n",
-}
-ONE_CHILD["event"] = ONE_CHILD["worker"]
 PAGE = "Content-Type: text/html\n\n<p>page</p>\n"
 WITHOUT, ATTACHED = "working without etagd", r"attached to etagd|answers again"
 OLD = 1_700_000_000

@@ -195,7 +195,7 @@ def test_no_error_is_logged_for_a_412(new_httpd, etagd, servers):
     """mod_proxy_fcgi takes a filter's error for its own; httpd's log is judged after the test."""
     from env.php import Php
     site = new_httpd(modules=["proxy", "proxy_fcgi"], etagd=etagd)
-    site.config = (f'ETagEngine On\nProxyFCGIBackendType GENERIC\n<FilesMatch "\\.php$">\n'
+    site.config = (f'ETagEngine On\n<FilesMatch "\\.php$">\n'
                    f'SetHandler "{servers(Php).start().handler}"\n</FilesMatch>\n')
     site.add("p.php", "<?php header('ETag: \"v1\"'); header('Cache-Control: public, max-age=60'); echo 'page';")
     site.start()

@@ -27,6 +27,11 @@ MPM = {
     "worker": "StartServers 2\nThreadsPerChild 8\nMinSpareThreads 8\nMaxSpareThreads 32\nMaxRequestWorkers 32\n",
     "prefork": "StartServers 4\nMinSpareServers 2\nMaxSpareServers 16\nMaxRequestWorkers 32\n",
 }
+ONE_CHILD = {
+    "prefork": "StartServers 1\nServerLimit 1\nMaxRequestWorkers 1\nMinSpareServers 1\nMaxSpareServers 1\n",
+    "worker": "StartServers 1\nServerLimit 1\nMaxRequestWorkers 8\nMinSpareThreads 1\nMaxSpareThreads 8\n",
+}
+ONE_CHILD["event"] = ONE_CHILD["worker"]
 # What nobody may log unannounced: warnings and worse, and children that died.
 COMPLAINT = re.compile(r"^\[[^]]*\] \[\w*:(?:warn|error|crit|alert|emerg)\] |exit signal|child process \d+ exited")
 

@@ -11,16 +11,15 @@ from . import machine
 from .backend import answer, chunk
 from .process import wait_for
 
-MODULES = ["filter", "deflate", "brotli", "headers", "expires", "cgid", "include", "negotiation", "autoindex", "actions", "rewrite",
+MODULES = ["filter", "deflate", "brotli", "headers", "expires", "include", "negotiation", "autoindex", "actions", "rewrite",
            "asis", "dav", "dav_fs", "auth_basic", "authn_file", "authz_user", "substitute", "setenvif", "env", "proxy",
-           "proxy_http", "http2", "info"]
+           "proxy_http", "proxy_fcgi", "info"]
 PAGE = b"<p>" + b"every kind of content, and the same tag " * 30 + b"</p>\n"
 HTML = ("Content-Type", "text/html")
 
 CONFIG = """\
 ServerTokens Prod
 CustomLog {folder}/status.log "%m %U %{{etag-status}}n %{{etag-why}}n"
-Protocols h2c http/1.1
 DocumentRoot {docs}
 DavLockDB {folder}/lock
 ErrorDocument 404 /missing.html
@@ -82,6 +81,9 @@ Require valid-user
 <Location /denied/>
 Require all denied
 </Location>
+<FilesMatch "\\.php$">
+SetHandler "{php}"
+</FilesMatch>
 ProxyPass /app {backend} disablereuse=on
 ProxyPass /over {backend} disablereuse=on
 <Location /over/>
@@ -104,6 +106,14 @@ CGI = {
     "fallback/front.cgi": "printf 'Content-Type: text/html\\n\\nfront %s' \"$REQUEST_URI\"",
 }
 
+PHP = {
+    "plain.php": "readfile('p.html');",
+    "own.php": "header('ETag: \"own\"'); readfile('p.html');",
+    "dated.php": "header('Last-Modified: Mon, 23 Nov 2026 10:00:00 GMT'); header('Vary: Accept-Language'); readfile('p.html');",
+    "flushed.php": "readfile('p.html'); flush(); readfile('p.html');",
+    "gone.php": "http_response_code(410); echo '<p>gone</p>';",
+}
+
 PATHS = ["/p.html", "/", "/dir/", "/dir", "/typeless", "/link.txt", "/empty.txt", "/long.bin", "/alias/p.txt", "/~anna/p.txt", "/list/",
          "/neg/page", "/neg/typed.var", "/neg/packed", "/p.html.gz", "/page.shtml", "/page.tpl", "/head.asis", "/fallback/some/page",
          "/rewritten/page", "/rewritten/app", "/subst/p.html", "/expiring/p.html", "/untagged/p.html", "/dav/p.html",
@@ -111,11 +121,16 @@ PATHS = ["/p.html", "/", "/dir/", "/dir", "/typeless", "/link.txt", "/empty.txt"
              "/" + name for name in CGI if name not in ("render.cgi", "fallback/front.cgi")]
 APP = ["/plain", "/chunked", "/trailers", "/own", "/weak", "/md5", "/unquoted", "/cookie", "/private", "/vary", "/star", "/nocontent",
        "/created", "/part", "/moved", "/missing", "/broken", "/gzipped", "/zstd", "/nocache", "/two-tags", "/long", "/json"]
+PATHS += ["/" + name for name in PHP]
 PATHS += ["/app" + p for p in APP] + ["/over" + p for p in ("/plain", "/missing", "/broken", "/own")]
 
 
 def basic(user="anna", password="secret"):
     return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+def modules(mpm):
+    return MODULES + (["cgi"] if mpm == "prefork" else ["cgid", "http2"])
 
 
 def fill(docs):
@@ -148,6 +163,8 @@ def fill(docs):
     add("rewritten/unused", b"")
     for name, text in CGI.items():
         add(name, f"#!/bin/sh\ncat >/dev/null\ncd {docs}\n{text}\n", 0o755)
+    for name, text in PHP.items():
+        add(name, f"<?php\n{text}\n")
     add("last.txt", b"last")
     link = docs / "link.txt"
     link.unlink(missing_ok=True)
@@ -202,7 +219,8 @@ def serve(backend):
     backend.routes["/trailers"] = chunked(b"0\r\nX-Trailer: t\r\n\r\n")
 
 
-def config(site, backend, docs):
+def config(site, backend, php, docs):
     digest = base64.b64encode(hashlib.sha1(b"secret").digest()).decode()
     machine.write(site.folder / "users", f"anna:{{SHA}}{digest}\n")
-    return CONFIG.format(docs=docs, folder=site.folder, backend=backend.url)
+    protocols = "" if site.mpm == "prefork" else "Protocols h2c http/1.1\n"
+    return protocols + CONFIG.format(docs=docs, folder=site.folder, backend=backend.url, php=php.handler)

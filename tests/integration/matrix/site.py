@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The servers of the matrix: one httpd before files, CGI scripts, PHP over FastCGI and a backend."""
+"""The servers of the matrix: one httpd before files, CGI scripts, PHP-FPM and a backend."""
 import gzip
 import time
 
@@ -28,7 +28,6 @@ ServerTokens Prod
 LogLevel authz_core:crit
 MaxKeepAliveRequests 0
 KeepAliveTimeout 60
-ProxyFCGIBackendType GENERIC
 ProxyPass /proxy/ {backend}/proxy/
 <Directory {docs}/cgi>
 Options ExecCGI
