@@ -324,6 +324,7 @@ static const struct command commands[] = {
     {"ETAG", "FILE", 4, 4, do_file, "identity digest"},
     {"ETAG", "HASH", 3, 3, do_hash, "identity"},
     {"ETAG", "INVALIDATE", 4, 0, do_invalidate, "op arg [op arg...]"},
+    {"ETAG", "DETECTED", 4, 0, dispatch_detected, "counter number [counter number...]"},
     {"ETAG", "HOSTS", 4, 0, do_hosts, "alias host [alias host...]"},
     {"ETAG", "APPLIED", 3, 3, do_applied, "id"},
     {"XADD", NULL, 5, 0, dispatch_xadd, "log * op arg [op arg...]"},

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "etagd/lib/detection.h"
 #include "etagd/lib/proto.h"
 
 struct evbuffer;
@@ -59,6 +60,7 @@ struct dispatch {
     struct store *store;
     struct hasher *hasher;
     struct dispatch_counters count;
+    uint64_t detected[DETECTION_COUNT];
     uint64_t started_ms; /* CLOCK_BOOTTIME */
     unsigned clients;    /* connections now */
 };

@@ -13,6 +13,7 @@ void dispatch_xrange(struct dispatch *d, const struct proto_request *q, int *fd,
 void dispatch_xrevrange(struct dispatch *d, const struct proto_request *q, int *fd, struct reply *r);
 
 void dispatch_name(struct dispatch *d, const struct proto_request *q, int *fd, struct reply *r);
+void dispatch_detected(struct dispatch *d, const struct proto_request *q, int *fd, struct reply *r);
 
 void dispatch_get(struct dispatch *d, const struct proto_request *q, int *fd, struct reply *r);
 void dispatch_version(struct dispatch *d, const struct proto_request *q, int *fd, struct reply *r);

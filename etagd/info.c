@@ -74,6 +74,9 @@ void dispatch_info(struct dispatch *d, const char *section, struct evbuffer *out
 #define COUNTER(name, help) number(&i, "Stats", #name, d->count.name);
     DISPATCH_COUNTERS(COUNTER)
 #undef COUNTER
+#define COUNTER(name, help) number(&i, "Detection", #name, d->detected[name]);
+    DETECTION_COUNTERS(COUNTER)
+#undef COUNTER
     hasher_section(&i, d);
     store_info(d->store, line, &i);
 }

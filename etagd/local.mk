@@ -16,6 +16,7 @@ etagd_libetag_la_SOURCES = \
 	etagd/lib/entry.c etagd/lib/entry.h \
 	etagd/lib/name.c etagd/lib/name.h \
 	etagd/lib/version.c etagd/lib/version.h \
+	etagd/lib/detection.h \
 	etagd/lib/file_identity.c etagd/lib/file_identity.h \
 	etagd/lib/file_mount.c etagd/lib/file_mount.h \
 	etagd/lib/flight.c etagd/lib/flight.h \
@@ -69,7 +70,7 @@ etagd_libetagd_la_SOURCES = \
 	etagd/hasher.c etagd/hasher.h \
 	etagd/resp.c etagd/resp.h \
 	etagd/dispatch.c etagd/dispatch.h etagd/dispatch_command.h etagd/dispatch_log.c etagd/dispatch_name.c \
-	etagd/dispatch_describe.c etagd/info.c \
+	etagd/dispatch_describe.c etagd/dispatch_detected.c etagd/info.c \
 	etagd/listener.c etagd/listener.h \
 	etagd/connection.c etagd/connection.h \
 	etagd/server.c etagd/server.h \

@@ -17,6 +17,7 @@
 #include "etagd/log.h"
 #include "etagd/store_state.h"
 
+#include "etagd/lib/detection.h"
 #include "etagd/lib/key.h"
 
 #define WARN_MS 10000u /* between lines about conflicts; INFO counts them */
@@ -56,10 +57,26 @@ struct span store_conflict_mark(uint8_t value[ENTRY_SIZE], const struct entry *e
     return span_of((const char *)value, entry_encode(value, ENTRY_SIZE, &mark));
 }
 
+/* Of nodes that look on: nobody has been answered with either tag. */
+static void report_detected(struct store *s, struct span key, uint64_t now)
+{
+    if (s->detection_told_ms && now - s->detection_told_ms < WARN_MS)
+        return;
+    s->detection_told_ms = now;
+    const size_t url = (size_t)((const char *)memchr(key.p, '#', key.n) - key.p);
+    log_info("%.*s: DetectionOnly met responses with different entity-tags and no invalidation between them: "
+             "with ETagEngine On an early 304 would have confirmed the first one wrongly",
+             (int)(url < 300 ? url : 300), key.p);
+}
+
 void store_conflict_report(struct store *s, struct span key, enum entry_kind kind)
 {
     uint64_t now = clock_mono_ms();
 
+    if (detection_is_key(key)) {
+        report_detected(s, key, now);
+        return;
+    }
     s->counts.conflicts++;
     s->counts.version_conflicts += kind == ENTRY_VERSION_BASE;
     if (s->conflict_warned_ms && now - s->conflict_warned_ms < WARN_MS)

@@ -75,7 +75,7 @@ struct store {
     struct versions *versions;
     uint64_t version_warned_ms; /* last line about one in doubt */
 
-    uint64_t conflict_warned_ms;
+    uint64_t conflict_warned_ms, detection_told_ms;
     uint64_t warned_ms; /* last line about operations that were widened */
     char last_operation[200];
     struct store_counts counts;

@@ -224,51 +224,6 @@ bool body_hold(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb, ap
     return true;
 }
 
-/* --- DETECT --- */
-
-/* Reading any other kind would change what is sent: when, in which pieces, and whether by sendfile. */
-static bool in_memory(const apr_bucket *b)
-{
-    return APR_BUCKET_IS_HEAP(b) || APR_BUCKET_IS_POOL(b) || APR_BUCKET_IS_TRANSIENT(b) || APR_BUCKET_IS_IMMORTAL(b) ||
-           APR_BUCKET_IS_MMAP(b);
-}
-
-/* Hashes one bucket; NULL, or why there will be no tag. */
-static const char *detect(ap_filter_t *f, struct in_context *in, apr_bucket *b)
-{
-    uint8_t content[DIGEST_SIZE];
-    apr_status_t status;
-
-    if (AP_BUCKET_IS_ERROR(b) || AP_BUCKET_IS_EOC(b))
-        return "incomplete";
-    if (APR_BUCKET_IS_EOS(b)) {
-        in->state = IN_PASS;
-        if (!body_as_announced(f->r, in->held_bytes))
-            return "incomplete";
-        if (digest_final(in->digest, content))
-            in_tagged(f, in, content, &status);
-        return NULL;
-    }
-    if (APR_BUCKET_IS_METADATA(b))
-        return NULL;
-    if (!in_memory(b) || take(in, b, APR_NONBLOCK_READ) != APR_SUCCESS)
-        return "not in memory";
-    return in->held_bytes > in->req->dir->buffer_limit ? "longer than ETagBufferLimit" : NULL;
-}
-
-apr_status_t body_detect(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb)
-{
-    for (apr_bucket *b = APR_BRIGADE_FIRST(bb); b != APR_BRIGADE_SENTINEL(bb) && in->state == IN_DETECT;
-         b = APR_BUCKET_NEXT(b)) {
-        const char *why = detect(f, in, b);
-        if (why) {
-            etag_verdict(f->r, "untagged", why);
-            in->state = IN_PASS;
-        }
-    }
-    return ap_pass_brigade(f->next, bb);
-}
-
 /* --- WATCH --- */
 
 /* The tag went out with the headers; the end tells whether it may be learned. */

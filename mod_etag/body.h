@@ -14,7 +14,7 @@
 enum in_state {
     IN_START,  /* the first brigade decides */
     IN_HOLD,   /* the body is kept back while it is hashed, until its end or a bound */
-    IN_DETECT, /* DetectionOnly: what passes in memory is hashed and left as it is */
+    IN_DETECT, /* DetectionOnly: the body passes, and is looked at (detect.h) */
     IN_WATCH,  /* the tag is known from the headers; the body passes, its end tells whether it was whole */
     IN_PASS,   /* nothing more to do */
     IN_DROP    /* a 304 or 412 went out in the body's place; the rest is swallowed */
@@ -29,12 +29,8 @@ struct in_context {
     struct digest *digest; /* the body's own: other requests' filters may run on this thread between calls */
 };
 
-/* ETagEngine On: the response may be changed. */
-bool in_acts(const struct in_context *in);
-
 /* The tag of a complete body is known and nothing of the response was sent: sets headers and answers
- * 304 or 412 instead where the preconditions say so. True when it did; *status is then the result. With
- * DetectionOnly it says what it would have done, and is false. */
+ * 304 or 412 instead where the preconditions say so. True when it did; *status is then the result. */
 bool in_tagged(ap_filter_t *f, struct in_context *in, const uint8_t content[DIGEST_SIZE], apr_status_t *status);
 
 /* True and the descriptor, still the file's, when the brigade is one file from its first byte to its last,
@@ -51,7 +47,6 @@ bool body_as_announced(request_rec *r, apr_off_t n);
 /* True while the body is still held; false when the state has changed: *status says how what was held
  * went, and what is left of bb belongs to the new state. */
 bool body_hold(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb, apr_status_t *status);
-apr_status_t body_detect(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb);
 apr_status_t body_watch(ap_filter_t *f, struct in_context *in, apr_bucket_brigade *bb);
 apr_status_t body_drop(struct in_context *in, request_rec *r, apr_bucket_brigade *bb);
 

@@ -7,6 +7,7 @@
 #include <util_filter.h>
 
 #include "mod_etag/cache.h"
+#include "mod_etag/detect.h"
 #include "mod_etag/field.h"
 #include "mod_etag/file_digest.h"
 #include "mod_etag/generation.h"
@@ -55,15 +56,18 @@ static int emit_not_modified(struct etag_request *ctx, request_rec *r)
 static int answer(struct etag_request *ctx, request_rec *r, struct precondition_date modified, const char *what)
 {
     enum precondition_result result = tag_evaluate(ctx, r, modified);
-    bool act = ctx->dir->engine == ETAG_ENGINE_ON;
 
+    if (ctx->detection) {
+        detect_would(ctx, r, result, what);
+        return DECLINED;
+    }
     if (result == PRECONDITION_NOT_MODIFIED) {
-        etag_verdict(r, act ? "304" : "would-304", what);
-        return act ? emit_not_modified(ctx, r) : DECLINED;
+        etag_verdict(r, "304", what);
+        return emit_not_modified(ctx, r);
     }
     if (result == PRECONDITION_FAILED) {
-        etag_verdict(r, act ? "412" : "would-412", what);
-        return act ? HTTP_PRECONDITION_FAILED : DECLINED;
+        etag_verdict(r, "412", what);
+        return HTTP_PRECONDITION_FAILED;
     }
     return DECLINED;
 }
@@ -139,8 +143,7 @@ int etag_early_file(request_rec *r)
 
 /* --- generated content --- */
 
-/* The tag learned for exactly this request, into ctx; false is a miss, *why says which. */
-static bool learned(struct etag_request *ctx, request_rec *r, const char **why)
+bool early_learned(struct etag_request *ctx, request_rec *r, const char **why)
 {
     struct table_copy copy;
     enum table_result result;
@@ -182,7 +185,7 @@ static int early_from_store(struct etag_request *ctx, request_rec *r)
         etag_verdict(r, "bypass", "request");
         return DECLINED;
     }
-    if (!learned(ctx, r, &why)) {
+    if (!early_learned(ctx, r, &why)) {
         etag_verdict(r, "miss", why);
         return DECLINED;
     }

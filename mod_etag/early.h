@@ -11,10 +11,18 @@
 #ifndef MOD_ETAG_EARLY_H
 #define MOD_ETAG_EARLY_H
 
+#include <stdbool.h>
+
 #include <httpd.h>
+
+struct etag_request;
 
 int etag_early_generated(request_rec *r);
 int etag_early_file(request_rec *r);
+
+/* The tag learned for exactly this request, and its capsule, into ctx: from the table, or through it from the store.
+ * False is a miss, *why says which. ctx->key, hold and budget_ns are used. */
+bool early_learned(struct etag_request *ctx, request_rec *r, const char **why);
 
 /* Unsafe methods whose If-Match or If-None-Match names a tag that we issued: judged here, against what a
  * GET would answer now, and hidden from a handler that knows other tags or none. Two nodes may both find

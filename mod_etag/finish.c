@@ -135,7 +135,11 @@ apr_status_t etag_fin_filter(ap_filter_t *f, apr_bucket_brigade *bb)
     request_rec *r = f->r;
     struct etag_request *ctx = etag_request(r);
 
-    if (!ctx || ctx->dir->engine != ETAG_ENGINE_ON) {
+    if (!ctx || ctx->detection) {
+        if (ctx && ctx->learn && !APR_BRIGADE_EMPTY(bb)) {
+            learn_headers(ctx, r);
+            ctx->learn = version_stands(ctx, r);
+        }
         ap_remove_output_filter(f);
         return ap_pass_brigade(f->next, bb);
     }

@@ -11,6 +11,7 @@
 
 #include "mod_etag/body.h"
 #include "mod_etag/coders.h"
+#include "mod_etag/detect.h"
 #include "mod_etag/file_digest.h"
 #include "mod_etag/generation.h"
 #include "mod_etag/learn.h"
@@ -19,9 +20,10 @@
 #include "mod_etag/tag.h"
 #include "mod_etag/version.h"
 
-bool in_acts(const struct in_context *in)
+/* ETagEngine On: the response may be changed. */
+static bool in_acts(const struct in_context *in)
 {
-    return in->req->dir->engine == ETAG_ENGINE_ON;
+    return !in->req->detection;
 }
 
 /* Whether what this response teaches may be published, decided before other filters add their headers:
@@ -30,8 +32,8 @@ static void begin_learning(struct in_context *in, request_rec *r)
 {
     struct etag_request *ctx = in->req;
 
-    ctx->learn = in_acts(in) && ctx->dir->early && ctx->keyed && ctx->snapshot.generation != 0 && !r->header_only &&
-                 !ctx->content && learn_capsule(ctx, r);
+    ctx->learn = ctx->dir->early && ctx->keyed && ctx->snapshot.generation != 0 && !r->header_only && !ctx->content &&
+                 learn_capsule(ctx, r);
 }
 
 /* --- headers of the response --- */
@@ -76,8 +78,7 @@ static bool precluded(ap_filter_t *f, struct in_context *in, struct precondition
     if (!ctx->tag.known && ctx->saved.if_match)
         return false;
     if (!in_acts(in)) {
-        if (result != PRECONDITION_PROCEED)
-            etag_verdict(r, result == PRECONDITION_NOT_MODIFIED ? "would-304" : "would-412", "late");
+        detect_would(ctx, r, result, "late");
         return false;
     }
     if (result == PRECONDITION_PROCEED) {
@@ -113,11 +114,9 @@ bool in_tagged(ap_filter_t *f, struct in_context *in, const uint8_t content[DIGE
     if (!tag_from_content(ctx, r, ENTRY_DIGEST, span_of((const char *)content, DIGEST_SIZE), false))
         return false;
     etag_verdict(r, "tagged", "digest");
-    if (in_acts(in)) {
-        set_etag(ctx, r);
-        ap_set_accept_ranges(r);
-        ctx->complete = true;
-    }
+    set_etag(ctx, r);
+    ap_set_accept_ranges(r);
+    ctx->complete = true;
     return precluded(f, in, modified_of_response(ctx, r), status);
 }
 
@@ -131,6 +130,10 @@ static apr_status_t pass_file(ap_filter_t *f, struct in_context *in, apr_bucket_
     int64_t mtime = ENTRY_UNDATED;
     apr_status_t status;
 
+    if (ctx->detection) {
+        detect_file(ctx, r, fd, size);
+        return ap_pass_brigade(f->next, bb);
+    }
     if (!ctx->hold)
         ctx->hold = node_hold(r->pool, &ctx->budget_ns);
     ctx->tag.known = false;
@@ -139,14 +142,12 @@ static apr_status_t pass_file(ap_filter_t *f, struct in_context *in, apr_bucket_
         tag_from_content(ctx, r, ENTRY_DIGEST, span_of((const char *)digest, sizeof digest), false);
     if (ctx->file)
         modified_of_file(ctx, r, result == FILE_DIGEST_KNOWN ? digest : NULL, mtime);
-    if (in_acts(in)) {
-        if (ctx->file)
-            modified_set_header(ctx, r);
-        if (ctx->tag.known)
-            set_etag(ctx, r);
-        else
-            unset_etag(r); /* core's own differs from node to node */
-    }
+    if (ctx->file)
+        modified_set_header(ctx, r);
+    if (ctx->tag.known)
+        set_etag(ctx, r);
+    else
+        unset_etag(r); /* core's own differs from node to node */
     etag_verdict(r, ctx->tag.known ? "tagged" : "untagged",
                  ctx->tag.known                  ? "file"
                  : result == FILE_DIGEST_UNKNOWN ? "file being hashed"
@@ -176,12 +177,15 @@ static bool tagged_by_headers(ap_filter_t *f, struct in_context *in, apr_status_
 {
     request_rec *r = f->r;
 
-    etag_verdict(r, "tagged", source_of(in->req));
-    if (in_acts(in)) {
-        set_etag(in->req, r);
-        if (in->req->learn)
-            in->state = IN_WATCH;
+    if (!in_acts(in)) {
+        detect_begin(in->req, r, source_of(in->req), NULL);
+        in->state = IN_DETECT;
+        return false;
     }
+    etag_verdict(r, "tagged", source_of(in->req));
+    set_etag(in->req, r);
+    if (in->req->learn)
+        in->state = IN_WATCH;
     return precluded(f, in, modified_of_response(in->req, r), status);
 }
 
@@ -215,8 +219,12 @@ static enum in_state digest_state(struct in_context *in, request_rec *r)
     in->digest = body_digest(r->pool);
     if (!in->digest)
         return IN_PASS;
+    if (!in_acts(in)) {
+        detect_begin(in->req, r, "digest", in->digest);
+        return IN_DETECT;
+    }
     in->begun = apr_time_now();
-    return in_acts(in) ? IN_HOLD : IN_DETECT;
+    return IN_HOLD;
 }
 
 /* What core says of the file is not true of the bytes that a filter has made of it. */
@@ -341,7 +349,7 @@ apr_status_t etag_in_filter(ap_filter_t *f, apr_bucket_brigade *bb)
     }
     switch (in->state) {
     case IN_DETECT:
-        return body_detect(f, in, bb);
+        return detect_pass(f, in->req->detection, bb);
     case IN_WATCH:
         return body_watch(f, in, bb);
     case IN_DROP:

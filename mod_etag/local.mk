@@ -37,6 +37,8 @@ mod_etag_mod_etag_la_SOURCES = \
 	mod_etag/cache.c mod_etag/cache.h \
 	mod_etag/coders.c mod_etag/coders.h \
 	mod_etag/dav.c mod_etag/dav.h \
+	mod_etag/detect.c mod_etag/detect_body.c mod_etag/detect.h \
+	mod_etag/tee.c mod_etag/tee.h \
 	mod_etag/seal.c mod_etag/seal.h \
 	mod_etag/finish.c mod_etag/finish.h \
 	mod_etag/write.c mod_etag/write.h

@@ -11,6 +11,7 @@
 #include "mod_etag/cache.h"
 #include "mod_etag/coders.h"
 #include "mod_etag/dav.h"
+#include "mod_etag/detect.h"
 #include "mod_etag/early.h"
 #include "mod_etag/file_digest.h"
 #include "mod_etag/finish.h"
@@ -53,7 +54,10 @@ struct etag_request *etag_request(request_rec *r)
         return NULL;
     ctx = apr_pcalloc(r->pool, sizeof(*ctx));
     ctx->dir = dir;
-    ctx->budget_ns = (int64_t)etag_server_of(r->server)->timeout * 1000;
+    if (dir->engine == ETAG_ENGINE_ON)
+        ctx->budget_ns = (int64_t)etag_server_of(r->server)->timeout * 1000;
+    else
+        ctx->detection = detect_new(r, dir); /* and no time for etagd before the response has passed */
     ap_set_module_config(r->request_config, &etag_module, ctx);
     return ctx;
 }
@@ -99,9 +103,12 @@ static void insert_in(request_rec *r)
         request_remove_filter(r, "BYTERANGE"); /* RFC 9110 14.2: a Range is for GET; it cuts whatever passes */
     if (r->method_number == M_GET || request_is_query(r))
         ap_add_output_filter_handle(in_handle, NULL, r, r->connection);
-    else if (request_is_unsafe(r) && ctx->dir->engine == ETAG_ENGINE_ON &&
-             (ctx->dir->early || generation_wanted(ctx->dir)))
-        ap_add_output_filter_handle(write_handle, ctx, r, r->connection);
+    else if (request_is_unsafe(r) && (ctx->dir->early || generation_wanted(ctx->dir))) {
+        if (ctx->detection)
+            ctx->detection->wrote = true;
+        else
+            ap_add_output_filter_handle(write_handle, ctx, r, r->connection);
+    }
 }
 
 /* After mod_deflate, mod_brotli and mod_headers have inserted theirs: equal types keep this order. */
@@ -154,6 +161,7 @@ static void register_hooks(apr_pool_t *p)
     ap_hook_handler(etag_early_generated, after_cache, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(etag_dav_if, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(etag_early_write, after_cache, NULL, APR_HOOK_REALLY_FIRST);
+    ap_hook_log_transaction(detect_finish, NULL, NULL, APR_HOOK_REALLY_FIRST);
     ap_hook_handler(etag_early_file, NULL, NULL, APR_HOOK_REALLY_LAST - 1);
 }
 

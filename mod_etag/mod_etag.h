@@ -29,6 +29,7 @@ extern module AP_MODULE_DECLARE_DATA etag_module __attribute__((visibility("defa
 #define ETAG_FIN_NAME "ETAG_FIN"
 #define ETAG_WRITE_NAME "ETAG_WRITE"
 
+struct detection;
 struct labels;
 struct node_hold;
 
@@ -70,6 +71,7 @@ struct etag_request {
     struct node_hold *hold;        /* this request's reference to the table; NULL: none */
     struct table_snapshot snapshot; /* taken before the handler ran */
     int64_t budget_ns;             /* left of ETagTimeout for talking to etagd */
+    struct detection *detection;   /* with the engine DetectionOnly; NULL: it is On */
 
     bool keyed;                    /* key is usable: the virtual host names the request's host */
     struct key key;

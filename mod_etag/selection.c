@@ -3,6 +3,7 @@
 
 #include <apr_strings.h>
 
+#include "etagd/lib/detection.h"
 #include "mod_etag/learn.h"
 #include "mod_etag/node.h"
 
@@ -26,6 +27,9 @@ bool selection_of(struct etag_request *ctx, request_rec *r, struct etag_selectio
     if (learn_refusal(ctx, r, names))
         return false;
     *out = (struct etag_selection){.names = names, .variant = request_variant(r, ctx->dir, names)};
+    /* The tag is to be the one that the engine, On, would have made. */
+    if (ctx->detection && span_starts(span_str(out->variant), SPAN_LITERAL(DETECTION_VARIANT)))
+        out->variant += strlen(DETECTION_VARIANT);
     return out->variant[0] != '!'; /* no digest could be made: such a variant is never met again */
 }
 

@@ -14,6 +14,7 @@
 APLOG_USE_MODULE(etag);
 
 #define RETAINED_KEY "mod_etag:shared"
+#define REPORT_EVERY APR_USEC_PER_SEC
 
 struct waiting_host {
     uint64_t serial; /* 0: free */
@@ -29,6 +30,8 @@ struct shared {
     uint64_t serial, all_serial; /* all_serial 0: not everything */
     bool marked; /* on disk as well */
     struct waiting_host hosts[SHARED_HOSTS];
+    _Atomic uint64_t detected[DETECTION_COUNT];
+    _Atomic int64_t reported_at;
 };
 
 static struct shared *shared;
@@ -238,4 +241,33 @@ void shared_pending_done(const struct shared_pending *copied)
     if (!left && !shared->all_serial)
         nothing_waits();
     unlock();
+}
+
+/* --- what DetectionOnly counts --- */
+
+void shared_count(enum detection_counter which)
+{
+    atomic_fetch_add_explicit(&shared->detected[which], 1, memory_order_relaxed);
+}
+
+bool shared_counts_take(uint64_t out[DETECTION_COUNT])
+{
+    const int64_t now = apr_time_now();
+    int64_t before = atomic_load_explicit(&shared->reported_at, memory_order_relaxed);
+    uint64_t any = 0;
+
+    for (size_t i = 0; i < DETECTION_COUNT; i++)
+        any |= atomic_load_explicit(&shared->detected[i], memory_order_relaxed);
+    if (!any || (now >= before && now - before < REPORT_EVERY) ||
+        !atomic_compare_exchange_strong(&shared->reported_at, &before, now))
+        return false;
+    for (size_t i = 0; i < DETECTION_COUNT; i++)
+        out[i] = atomic_exchange(&shared->detected[i], 0);
+    return true;
+}
+
+void shared_counts_return(const uint64_t counts[DETECTION_COUNT])
+{
+    for (size_t i = 0; i < DETECTION_COUNT; i++)
+        atomic_fetch_add(&shared->detected[i], counts[i]);
 }

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Memory that all children of this httpd share and that outlives a graceful restart: what is known of
- * etagd's state, so that a change is logged once and not by every child, and the invalidations that
- * could not be handed over, so that a child's death does not lose them; that there are such is also noted
- * on disk (pending_file.h), and a new httpd that finds the note forgets everything. Any thread of any child.
+ * etagd's state, so that a change is logged once and not by every child, the invalidations that
+ * could not be handed over, so that a child's death does not lose them (that there are such is also noted
+ * on disk, pending_file.h, and a new httpd that finds the note forgets everything), and what DetectionOnly counts.
+ * Any thread of any child.
  */
 #ifndef MOD_ETAG_SHARED_H
 #define MOD_ETAG_SHARED_H
 
 #include <httpd.h>
 
+#include "etagd/lib/detection.h"
 #include "etagd/lib/span.h"
 
 /* post_config, in the parent: makes the memory, or finds that of the generation before. */
@@ -56,5 +58,13 @@ void shared_pending_keep(struct span host);
 void shared_pending_copy(struct shared_pending *out);
 /* What was copied has been handed over; what came in since stays. */
 void shared_pending_done(const struct shared_pending *copied);
+
+/* --- what DetectionOnly counts --- */
+
+void shared_count(enum detection_counter which);
+/* True, and what was counted since it was last true: at most once a second, and only when there is something. The
+ * caller reports it, or returns it. */
+bool shared_counts_take(uint64_t out[DETECTION_COUNT]);
+void shared_counts_return(const uint64_t counts[DETECTION_COUNT]);
 
 #endif

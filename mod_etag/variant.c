@@ -5,6 +5,7 @@
 #include <apr_strings.h>
 #include <apr_tables.h>
 
+#include "etagd/lib/detection.h"
 #include "etagd/lib/search.h"
 #include "mod_etag/hash.h"
 #include "mod_etag/mod_etag.h"
@@ -296,5 +297,5 @@ const char *request_variant(request_rec *r, const struct etag_dir *dir, const ch
                             (unsigned)apr_atomic_inc32(&serial));
     text = apr_palloc(r->pool, (VARIANT_BYTES * 4 + 2) / 3 + 1);
     digest_base64url(sum, VARIANT_BYTES, text);
-    return text;
+    return dir->engine == ETAG_ENGINE_ON ? text : apr_pstrcat(r->pool, DETECTION_VARIANT, text, NULL);
 }

@@ -126,6 +126,18 @@ bool version_from_entry(struct etag_request *ctx, request_rec *r, const struct e
     return add_version(ctx, r);
 }
 
+static bool stands(const struct etag_request *ctx, const struct etag_selection *now)
+{
+    return strcmp(now->names, ctx->version.selection.names) == 0 &&
+           strcmp(now->variant, ctx->version.selection.variant) == 0;
+}
+
+bool version_stands(struct etag_request *ctx, request_rec *r)
+{
+    struct etag_selection now;
+    return !ctx->version.based || (selection_of(ctx, r, &now) && stands(ctx, &now));
+}
+
 void version_finish(struct etag_request *ctx, request_rec *r)
 {
     struct etag_selection now;
@@ -133,8 +145,6 @@ void version_finish(struct etag_request *ctx, request_rec *r)
     if (!ctx->version.based || !ctx->tag.known)
         return;
     bool selected = selection_of(ctx, r, &now);
-    if (selected && strcmp(now.names, ctx->version.selection.names) == 0 &&
-        strcmp(now.variant, ctx->version.selection.variant) == 0)
-        return;
-    selection_changed(ctx, r, selected ? make : NULL, "version");
+    if (!selected || !stands(ctx, &now))
+        selection_changed(ctx, r, selected ? make : NULL, "version");
 }

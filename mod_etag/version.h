@@ -39,6 +39,9 @@ bool version_tag(struct etag_request *ctx, request_rec *r);
 /* Before the handler: sets ctx->tag from what was learned of such a response (ENTRY_VERSION_BASE) and ctx->version.text. */
 bool version_from_entry(struct etag_request *ctx, request_rec *r, const struct entry *e);
 
+/* The headers are final: whether ctx->tag, if it is from a version, is still what they make of it. */
+bool version_stands(struct etag_request *ctx, request_rec *r);
+
 /* The headers are final: where filters have changed what the tag was made from it is made anew, or taken off. */
 void version_finish(struct etag_request *ctx, request_rec *r);
 

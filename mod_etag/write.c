@@ -158,17 +158,19 @@ static void invalidate(struct etag_request *ctx, request_rec *r)
                  node_invalidate(r->pool, fields, n, &ctx->budget_ns) ? "invalidated" : "invalidation kept");
 }
 
-apr_status_t etag_write_filter(ap_filter_t *f, apr_bucket_brigade *bb)
+void write_passed(struct etag_request *ctx, request_rec *r)
 {
-    request_rec *r = f->r;
-    struct etag_request *ctx = f->ctx; /* of the write: an internal redirect may have left r elsewhere */
-
-    if (APR_BRIGADE_EMPTY(bb))
-        return ap_pass_brigade(f->next, bb);
     /* A 4xx refused the write. A 5xx says nothing: the gateway's time may have run out after the backend
      * had committed. */
     if (r->status >= 200 && (r->status < 400 || r->status >= 500))
         invalidate(ctx, r);
+}
+
+apr_status_t etag_write_filter(ap_filter_t *f, apr_bucket_brigade *bb)
+{
+    if (APR_BRIGADE_EMPTY(bb))
+        return ap_pass_brigade(f->next, bb);
+    write_passed(f->ctx, f->r); /* an internal redirect may have left the request elsewhere */
     ap_remove_output_filter(f);
     return ap_pass_brigade(f->next, bb);
 }

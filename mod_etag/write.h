@@ -12,4 +12,9 @@
 
 apr_status_t etag_write_filter(ap_filter_t *f, apr_bucket_brigade *bb);
 
+struct etag_request;
+
+/* The same for a response that was sent already. ctx: of the write; r: where it ended. */
+void write_passed(struct etag_request *ctx, request_rec *r);
+
 #endif

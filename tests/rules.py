@@ -96,6 +96,8 @@ RULES = [
      "integration/test_generated_paths.py:test_rewrite_to_a_protected_target",
      "integration/test_generated_paths.py:test_authentication_comes_first",
      "integration/test_early_rules.py:test_if_sections_decide_for_their_own_requests"),
+    (5, "what DetectionOnly has learned is answered with by no node",
+     "integration/test_detection.py:test_no_node_answers_by_it"),
 
     # ---- 6: which requests ----
     (6, "learned and early are GET and HEAD without content",

@@ -44,6 +44,8 @@
  *                                    found out then: nothing is published, INFO counts it
  *   ETAG INVALIDATE op arg [op arg...]  bulk: log id once applied on this node ("local" while the
  *                                    store has not acknowledged yet; it is kept until it has)
+ *   ETAG DETECTED counter number [counter number...]  +OK: adds to what INFO's section Detection shows
+ *                                    (detection.h)
  *   ETAG HOSTS alias host [alias host...]  +OK: names of this node's virtual hosts
  *   ETAG APPLIED id                  integer: CLOCK_MONOTONIC ns at which the log record had become visible
  *                                    in the table; 0: not yet, or too long ago to be remembered

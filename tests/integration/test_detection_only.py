@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ETagEngine DetectionOnly: not one byte of any response differs from stock httpd's."""
+"""ETagEngine DetectionOnly: not one byte of any response differs from stock httpd's, nor of what a backend is asked."""
 import re
 
 import pytest
@@ -8,30 +8,33 @@ from env.backend import Backend
 from env.etagd import Etagd
 from env.http import request_bytes
 from env.httpd import Httpd
+from env.php import Php
+from env.process import wait_for
 from env.tags import content_tag
 
 
 # What a script answers in the end, or puts in.
-SCRIPTED = [p for p in kinds.PATHS if p.endswith((".cgi", ".tpl")) or p.startswith("/fallback")]
+SCRIPTED = [p for p in kinds.PATHS if p.endswith((".cgi", ".tpl", "/flushed.php")) or p.startswith("/fallback")]
 
 
 @pytest.fixture(scope="module")
-def sites(shared_servers):
-    """(detecting, stock): one folder of documents, one application."""
+def sites(shared_servers, mpm):
+    """(detecting, stock, application): one folder of documents."""
     with Backend() as backend:
         kinds.serve(backend)
-        made, docs = [], None
+        made, docs, php = [], None, shared_servers(Php).start()
         for own in (True, False):
-            site = shared_servers(Httpd, modules=kinds.MODULES, own=own, etagd=shared_servers(Etagd).start() if own else None)
+            site = shared_servers(Httpd, modules=kinds.modules(mpm), mpm=mpm, own=own,
+                                  etagd=shared_servers(Etagd).start() if own else None)
             docs = docs or site.docs
-            site.config = ("ETagEngine DetectionOnly\nETagEarly On\n" if own else "") + kinds.config(site, backend, docs)
+            site.config = ("ETagEngine DetectionOnly\nETagEarly On\n" if own else "") + kinds.config(site, backend, php, docs)
             site.expect_log("AH0|malformed|proxy")
             made.append(site)
         kinds.fill(docs)
         for site in made:
             site.start()
         kinds.wait_settled(made[1])
-        yield made
+        yield *made, backend
 
 
 FRAMING = re.compile(rb"\r\n(?:Content-Length|Transfer-Encoding): [^\r]*")
@@ -65,6 +68,24 @@ def raw(site, method, target, headers, body=b""):
     return head + b"\r\n\r\n" + rest
 
 
+def exchange(site, backend, *request):
+    """The answer, and what the application was asked by it."""
+    before = backend.count()
+    answer = raw(site, *request)
+    asked = backend.last() if backend.count() > before else None
+    return answer, asked and (asked.method, asked.target, asked.headers, asked.body)
+
+
+def alike(sites, *request):
+    """A long body is coded in pieces as it comes, so that stock httpd itself has several answers: ours is one of them."""
+    ours, stock, backend = sites
+    for _ in range(50):
+        mine, reference = exchange(ours, backend, *request), exchange(stock, backend, *request)
+        if mine == reference or not (request[1] == "/app/long" and b"\r\nContent-Encoding: " in reference[0]):
+            break
+    assert mine == reference, request
+
+
 def field(answer, name):
     found = re.search(rb"\r\n" + name.encode() + rb": ([^\r]*)", answer)
     return found.group(1).decode("latin-1") if found else None
@@ -89,38 +110,37 @@ def requests_for(plain):
 
 @pytest.mark.parametrize("target", kinds.PATHS)
 def test_not_one_byte(sites, target, request):
-    ours, stock = sites
-    plain = raw(stock, "GET", target, {})
+    plain = raw(sites[1], "GET", target, {})
     some = target in SCRIPTED and not request.config.getoption("--long")  # a process each
     for number, headers in enumerate(requests_for(plain)):
         if some and number % 4:
             continue
         for method in ("GET", "HEAD") if number % 4 == 0 else ("GET",):
-            assert raw(ours, method, target, headers) == raw(stock, method, target, headers), (method, headers)
+            alike(sites, method, target, headers)
     for method in ("POST", "PUT", "PATCH", "OPTIONS", "PROPFIND"):
         for headers in ({}, {"If-Match": '"no"'}, {"If-None-Match": "*"}):
             if not (target.startswith("/dav/") and method == "PUT"):  # both would write one file
-                assert raw(ours, method, target, headers, b"x") == raw(stock, method, target, headers, b"x"), (method, headers)
+                alike(sites, method, target, headers, b"x")
 
 
 def test_it_detects(sites):
     """The two servers do differ: what would have happened stands in the log."""
-    ours, _ = sites
+    ours = sites[0]
     tag = content_tag(kinds.PAGE, "text/html")
-    for headers in ({"If-None-Match": tag}, {"If-Match": '"no"'}):
-        assert ours.get("/p.html", headers).status in (200, 412)
-    for path in ("/app/plain", "/app/chunked", "/app/gzipped"):
-        assert ours.get(path, {"If-None-Match": tag}).status == 200
-    assert ours.get("/app/plain", {"If-Match": tag}).status == 200
-    assert ours.get("/app/plain", {"If-Match": '"no"'}).status == 200
-    assert ours.get("/app/two-tags").status == ours.get("/app/long").status == ours.get("/plain.cgi").status == 200
-    told = (ours.folder / "status.log").read_text()
-    for line in ("GET /app/plain would-304 late", "GET /app/chunked would-304 late", "GET /app/plain would-412 late",
-                 "GET /app/gzipped tagged digest", "GET /app/long untagged longer than ETagBufferLimit",
-                 "GET /app/plain tagged digest", "GET /app/own tagged upstream", "GET /plain.cgi untagged not in memory"):
-        assert f"{line}\n" in told, line
-    assert re.search(r"^GET /p.html would-304 (late|file)$", told, re.MULTILINE), told[-300:]
-    assert re.search(r"^GET /p.html would-412 ", told, re.MULTILINE) and "tagged file" in told
+    for path in ("/p.html", "/app/plain", "/app/chunked", "/app/own", "/app/gzipped", "/app/two-tags", "/app/long", "/plain.cgi",
+                 "/plain.php", "/own.php"):
+        for headers in ({}, {"If-None-Match": tag}, {"If-Match": '"no"'}):
+            assert ours.get(path, headers).status in (200, 412)
+    wanted = ["/app/plain tagged digest", "/app/plain would-304 (late|learned)", "/app/plain would-412 (late|learned)",
+              "/app/chunked would-304 (late|learned)", "/app/gzipped tagged digest", "/app/own tagged upstream",
+              "/app/long untagged longer than ETagBufferLimit", "/plain.cgi tagged digest", "/plain.cgi would-304 (late|learned)",
+              "/plain.php tagged digest", "/own.php tagged upstream", "/p.html tagged file", "/p.html would-304 (late|file)"]
+
+    def told():
+        log = (ours.folder / "status.log").read_text()
+        return [line for line in wanted if not re.search(f"^GET {line}$", log, re.MULTILINE)]
+
+    wait_for(lambda: not told(), f"{told()} in the log")
 
 
 def test_a_script_that_shows_its_environment(new_httpd, etagd):
