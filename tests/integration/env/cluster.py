@@ -124,18 +124,18 @@ class Cluster:
     def wait_settled(self, timeout=60):
         """Until all that run are of one mind, and every replica is in sync."""
         def settled():
+            minds = set()
             try:
                 for server in self.running():
-                    if b"cluster_state:ok" not in server.call("CLUSTER", "INFO"):
-                        return False
                     lines = [w for w in self.view(server) if "noaddr" not in w[2]]
                     wrong = [w for w in lines if "fail" in w[2] or "handshake" in w[2] or w[7] != "connected"]
-                    if len(lines) != len(self.servers) or (wrong and len(self.running()) == len(self.servers)):
-                        return False
                     role = server.call("ROLE")
-                    if role[0] == b"slave" and role[3] != b"connected":
+                    if (b"cluster_state:ok" not in server.call("CLUSTER", "INFO") or len(lines) != len(self.servers)
+                            or (wrong and len(self.running()) == len(self.servers))
+                            or (role[0] == b"slave" and role[3] != b"connected")):
                         return False
-                return True
+                    minds.add(frozenset((w[0], w[3], "slave" in w[2], *w[8:]) for w in lines))
+                return len(minds) == 1
             except (*TROUBLE, IndexError):
                 return False
         wait_for(settled, "the Cluster to be of one mind", timeout)
