@@ -77,7 +77,7 @@ def test_something_else_at_the_path_is_left_alone(new_etagd):
     (("--socket", "/nonexistent/folder/etagd.sock"), 1, "folder"),
     (("--config", "/nonexistent.conf"), 78, "--config"),
     (("--redis", "sentinel://h:1"), 78, "sentinel://name@host"),
-    (("--redis", "cluster://h:1"), 78, "Cluster"),
+    (("--redis", "cluster://h:1/0"), 78, "cluster://host:port"),
 ])
 def test_start_refusals(new_etagd, args, status, says):
     done = run_etagd(new_etagd(), *args)

@@ -17,7 +17,7 @@ PAGES = [f"https://www.example.com/page/{i}" for i in range(24)]
 def two_strangers(cluster, new_etagd):
     """Each knows one server only, and none the one that has the log."""
     strangers = [s for s in cluster.servers if s is not cluster.master()]
-    return [Node(new_etagd(redis=cluster.url(strangers[i]), node=name).start()).wait_lease()
+    return [Node(new_etagd(redis=cluster.there(strangers[i]), node=name).start()).wait_lease()
             for i, name in ((0, "one"), (-1, "two"))]
 
 

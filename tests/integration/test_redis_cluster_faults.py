@@ -19,7 +19,7 @@ pytestmark = pytest.mark.long
 def isolated(new_redis, new_etagd):
     """A Cluster whose first master, the log's, can be cut off together with the node "inside"."""
     cluster = Cluster(new_redis, ways=Isolation()).start()
-    nodes = [Node(new_etagd(redis=cluster.url(), node=name).start()).wait_lease() for name in ("inside", "outside")]
+    nodes = [Node(new_etagd(redis=cluster.there(), node=name).start()).wait_lease() for name in ("inside", "outside")]
     yield cluster, *nodes
     for gate in cluster.gates():
         gate.end()
@@ -75,12 +75,13 @@ def test_a_node_that_is_cut_off_from_the_other_masters(isolated):
     assert inside.look(URL).startswith("HIT"), "nothing was lost"
 
 
-def test_a_replica_that_cannot_confirm(redis_cluster, new_etagd):
+def test_a_replica_that_cannot_confirm(new_redis, new_etagd):
     """It might be the master by now. Most masters hold it for down after a while, and it does not count then, unless
     one of them knows of an election that nobody has won, as it seems in a Cluster that was just made."""
-    cluster = redis_cluster
-    cluster.master().call("CLUSTER", "BUMPEPOCH")
-    cluster.wait_settled()
+    cluster = Cluster(new_redis, timeout=5000).start()
+    epoch = cluster.master().call("CLUSTER", "BUMPEPOCH").split()[1]
+    told = f"cluster_current_epoch:{epoch}\r".encode()
+    wait_for(lambda: all(told in s.call("CLUSTER", "INFO") for s in cluster.servers), "everybody to have heard of it")
     nodes = two_strangers(cluster, new_etagd)
     share(nodes, '"v1"', PAGES[:3])
     replica, = cluster.replicas_of(cluster.master())
@@ -174,11 +175,7 @@ def test_the_shipped_settings_work_together(new_redis, new_etagd, work):
     conf = machine.SOURCE / "conf" / "redis"
     included = [f"include {machine.write(work / n, (conf / n).read_text())}" for n in ("etagd.conf", "cluster.conf")]
     cluster = Cluster(new_redis, options=included).start()
-    for server in cluster.servers:
-        server.call("ACL", "SETUSER", "etagd", "on", ">daemon")
-    secret = machine.write(work / "redis", "daemon\n", 0o600)
-    config = f"RedisUser etagd\nRedisPasswordFile {secret}\n"
-    nodes = [Node(new_etagd(redis=cluster.url(), node=n, config=config).start()).wait_lease() for n in ("one", "two")]
+    nodes = two_strangers(cluster, new_etagd)
     share(nodes, '"v1"')
     epochs = {n.epoch() for n in nodes}
     assert nodes[0].call("ETAG", "INVALIDATE", "tag", "catalog") == b"local"

@@ -10,7 +10,7 @@ from env import machine
 from env.cluster import Cluster
 from env.node import HOSTS, LOG, URL, Node, learn
 from env.process import wait_for
-from env.redis import PASSWORDS, USERS
+from env.redis import PASSWORDS, USERS, There
 from env.resp import Closed, RespError
 from env.sentinel import NAME, Farm
 
@@ -85,13 +85,6 @@ def live(redis, node):
     assert node.fetch(URL + "&unknown") == 0
 
 
-class There:
-    """Servers as etagd is to be told of them."""
-
-    def __init__(self, url, secret):
-        self.url, self.secret = url, secret
-
-
 def said_to_sentinels_master(new_redis, new_sentinel, new_etagd):
     farm = Farm(new_redis, new_sentinel, sentinels=1, quorum=1).start()
     master = farm.servers[0]
@@ -107,7 +100,7 @@ def said_to_cluster(new_redis, new_etagd):
     """With a page's slot on its way from one master to another."""
     cluster = Cluster(new_redis, replicas=0).start()
     monitors = [Monitor(server) for server in cluster.servers]
-    node = Node(new_etagd(redis=There(cluster.url(), cluster.secret), node="one").start()).wait_lease()
+    node = Node(new_etagd(redis=cluster.there(), node="one").start()).wait_lease()
     slot = cluster.call("CLUSTER", "KEYSLOT", f"etag:e:{URL}&moving")
     source = cluster.master(slot)
     target = next(s for s in cluster.servers if s is not source)

@@ -8,7 +8,7 @@ from . import machine
 from .gate import Gate
 from .node import LOG
 from .process import wait_for
-from .redis import REPLICA_LINES
+from .redis import REPLICA_LINES, There
 from .resp import Closed, Resp, RespError
 
 TROUBLE = (OSError, RespError, Closed)
@@ -84,9 +84,8 @@ class Cluster:
         scheme = "clusters://" if self.certificate else "cluster://"
         return scheme + ",".join(self.address(s) for s in servers or self.servers[:self.masters])
 
-    @property
-    def secret(self):
-        return self.servers[0].secret
+    def there(self, *servers):
+        return There(self.url(*servers), self.servers[0].secret)
 
     @staticmethod
     def view(server):

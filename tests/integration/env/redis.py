@@ -62,6 +62,13 @@ def switched_on(text, **passwords):
     return text
 
 
+class There:
+    """Servers as etagd is to be told of them: where they are, and the file of its password."""
+
+    def __init__(self, url, secret):
+        self.url, self.secret = url, secret
+
+
 class Redis(RespServer):
     """On a TCP port and a unix socket at once. Keeps nothing on disk unless save() is called. It has the shipped users
     unless there is a password; tests come as the default user, who may do anything."""
