@@ -17,8 +17,10 @@ from env.cluster import Cluster
 from env.etagd import Etagd
 from env.fuse import Fuse, Unavailable
 from env.httpd import MPM, Httpd
+from env.php import Php
 from env.redis import Redis
 from env.sentinel import Farm, Sentinel
+from matrix.site import Site
 
 
 def pytest_addoption(parser):
@@ -211,3 +213,20 @@ def proxied(new_httpd, etagd, backend):
 @pytest.fixture
 def dav(new_httpd, etagd):
     return functools.partial(writes.dav, new_httpd, etagd)
+
+
+# --- sites of the matrix ---
+
+@pytest.fixture
+def new_matrix(servers, new_httpd, new_etagd, backend):
+    """A site of the matrix (matrix/site.py), with an etagd of its own that runs or is away."""
+    def make(up=True, mpm="event", **how):
+        etagd = new_etagd()
+        if up:
+            etagd.start()
+        site = Site(new_httpd, servers(Php).start(), backend, etagd, mpm, **how)
+        if not up:
+            site.httpd.expect_log("working without etagd")
+        return site
+
+    return make
