@@ -11,7 +11,7 @@ from env.cluster import Cluster
 from env.node import LOG, URL, VARIANT, Node, entry, learn
 from env.process import Failed, wait_for
 from env.sentinel import Farm
-from env.tls import DAY, Authority
+from env.tls import DAY, Authority, openssl
 
 
 @pytest.fixture
@@ -295,9 +295,10 @@ def test_a_server_with_a_new_certificate_of_the_same_ca(nodes, ca):
 # ---- what the configuration says ----
 
 @pytest.mark.parametrize("spoil, says", [
-    (lambda c: c.key.chmod(0o644), "TLSKeyFile", ),
+    (lambda c: c.key.chmod(0o644), "others than etagd may read it; chmod 0600"),
     (lambda c: machine.write(c.key, c.file.read_bytes(), 0o600), "no key in PEM form"),
     (lambda c: machine.write(c.key, Authority(c.key.parent, "x").issue("y").key.read_bytes(), 0o600), "another one"),
+    (lambda c: openssl("ec", "-in", c.key, "-out", c.key, "-aes128", "-passout", "pass:x"), "it is encrypted"),
     (lambda c: machine.write(c.file, b""), "no usable certificate"),
     (lambda c: c.file.unlink(), "No such file"),
 ])
