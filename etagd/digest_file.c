@@ -9,8 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
+#include "etagd/lib/xxh.h"
 
 #define MAGIC "ETAGDIGS"
 #define FORMAT 1u

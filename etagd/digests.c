@@ -8,10 +8,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "etagd/digest_file.h"
+#include "etagd/lib/xxh.h"
 #include "etagd/log.h"
 
 #define CHAINS 65536u /* a power of two */

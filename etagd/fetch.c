@@ -5,11 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "etagd/clock.h"
 #include "etagd/lib/key.h"
+#include "etagd/lib/xxh.h"
 
 #define BUCKETS 1024u
 #define FETCHES_MAX 1024u /* keys on their way */

@@ -3,8 +3,7 @@
 
 #include <stdlib.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
+#include "etagd/lib/xxh.h"
 
 #define BUCKETS 4096u
 #define NAMES_MAX 65536u

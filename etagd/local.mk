@@ -20,7 +20,7 @@ etagd_libetag_la_SOURCES = \
 	etagd/lib/file_identity.c etagd/lib/file_identity.h \
 	etagd/lib/file_mount.c etagd/lib/file_mount.h \
 	etagd/lib/flight.c etagd/lib/flight.h \
-	etagd/lib/siphash.h etagd/lib/table_word.h \
+	etagd/lib/siphash.h etagd/lib/table_word.h etagd/lib/xxh.h \
 	etagd/lib/table.c etagd/lib/table.h \
 	etagd/lib/proto.c etagd/lib/proto.h \
 	etagd/lib/structured.c etagd/lib/structured.h \

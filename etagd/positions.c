@@ -3,8 +3,7 @@
 
 #include <stdlib.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
+#include "etagd/lib/xxh.h"
 
 #define SLOT_BITS 20
 #define PENDING_BITS 14

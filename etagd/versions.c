@@ -3,10 +3,8 @@
 
 #include <stdlib.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "etagd/lib/version.h"
+#include "etagd/lib/xxh.h"
 
 #define BUCKETS 16384u /* a power of two */
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "etagd/lib/coding.h"
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
+#include "etagd/lib/xxh.h"
 
 static const struct {
     struct span name, suffix;

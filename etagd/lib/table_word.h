@@ -15,11 +15,9 @@
 
 #include <time.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "etagd/lib/siphash.h"
 #include "etagd/lib/table.h"
+#include "etagd/lib/xxh.h"
 
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)

@@ -9,10 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "etagd/digest_file.h"
+#include "etagd/lib/xxh.h"
 
 #define AT_VERSION 8u
 #define AT_RECORD_SIZE 12u
