@@ -29,19 +29,9 @@ bool body_whole_file(apr_bucket_brigade *bb, apr_os_file_t *fd, apr_off_t *size)
     return apr_os_file_get(fd, file) == APR_SUCCESS;
 }
 
-static apr_status_t free_digest(void *digest)
-{
-    digest_free(digest);
-    return APR_SUCCESS;
-}
-
 struct digest *body_digest(apr_pool_t *p)
 {
-    const struct digest *of_thread = hash_thread();
-    struct digest *d = of_thread ? digest_like(of_thread) : NULL;
-
-    if (d)
-        apr_pool_cleanup_register(p, d, free_digest, apr_pool_cleanup_null);
+    struct digest *d = hash_lend(p);
     return d && digest_begin(d) ? d : NULL;
 }
 

@@ -12,32 +12,19 @@ struct digest {
     EVP_MD_CTX *ctx;
 };
 
-/* Takes the reference to md over. */
-static struct digest *new_of(EVP_MD *md)
+struct digest *digest_new(void)
 {
     struct digest *d = calloc(1, sizeof(*d));
 
-    if (!d) {
-        EVP_MD_free(md);
+    if (!d)
         return NULL;
-    }
-    d->md = md;
+    d->md = EVP_MD_fetch(NULL, "SHA256", NULL);
     d->ctx = EVP_MD_CTX_new();
     if (!d->md || !d->ctx) {
         digest_free(d);
         return NULL;
     }
     return d;
-}
-
-struct digest *digest_new(void)
-{
-    return new_of(EVP_MD_fetch(NULL, "SHA256", NULL));
-}
-
-struct digest *digest_like(const struct digest *d)
-{
-    return EVP_MD_up_ref(d->md) ? new_of(d->md) : NULL;
 }
 
 void digest_free(struct digest *d)

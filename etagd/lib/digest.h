@@ -26,8 +26,6 @@
 struct digest;
 
 struct digest *digest_new(void); /* NULL when libcrypto cannot give SHA-256 */
-/* Another one, independent of d, without fetching again (which takes libcrypto's locks). */
-struct digest *digest_like(const struct digest *d);
 void digest_free(struct digest *d);
 
 /* begin may be called again at any time to start over; false on a libcrypto error (then no digest

@@ -63,24 +63,6 @@ static void test_sha256(void **state)
     digest_free(NULL);
 }
 
-/* Both at work at one time, and the second after the first is gone. */
-static void test_like(void **state)
-{
-    struct digest *first = digest_new(), *second = digest_like(first);
-    uint8_t out[DIGEST_SIZE];
-
-    (void)state;
-    assert_non_null(second);
-    assert_true(digest_begin(first) && digest_update(first, "ab", 2));
-    assert_true(digest_begin(second) && digest_update(second, "a", 1));
-    assert_true(digest_update(first, "c", 1) && digest_final(first, out));
-    assert_hex(out, sizeof(out), sums[1].sum);
-    digest_free(first);
-    assert_true(digest_update(second, "bc", 2) && digest_final(second, out));
-    assert_hex(out, sizeof(out), sums[1].sum);
-    digest_free(second);
-}
-
 static const struct {
     struct digest_recipe recipe;
     const char *base, *opaque;
@@ -206,11 +188,8 @@ static void test_base64url(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sha256),
-        cmocka_unit_test(test_like),
-        cmocka_unit_test(test_base),
-        cmocka_unit_test(test_sign),
-        cmocka_unit_test(test_sign_without_secret),
+        cmocka_unit_test(test_sha256),    cmocka_unit_test(test_base),
+        cmocka_unit_test(test_sign),      cmocka_unit_test(test_sign_without_secret),
         cmocka_unit_test(test_base64url),
     };
 
