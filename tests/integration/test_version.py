@@ -308,6 +308,7 @@ def test_writes(single, etagd, backend):
     """A weak tag never satisfies If-Match; If-None-Match that names a version's is refused: whether that is the present one
     is known to a GET alone."""
     site, page = single(source="version digest")
+    strong = site.get("/p").etag
     tell(etagd, "Patient 1")
     tag = tag_of(site.get("/p"))
     before = backend.count()
@@ -316,6 +317,10 @@ def test_writes(single, etagd, backend):
     assert all(r.method == "GET" for r in backend.requests[before:])
     tell(etagd, "Patient 2")
     assert site.request("PUT", "/p", {"If-None-Match": tag}, body=b"x").status == 412
+    # The tag of the bytes, from when the version was unknown, is as true as before.
+    assert strong.startswith('"d') and site.request("PUT", "/p", {"If-Match": strong}, body=b"x").status == 200
+    page.row = "two"
+    assert site.request("PUT", "/p", {"If-Match": strong}, body=b"x").status == 412
 
 
 def test_codings(single, etagd):
@@ -391,6 +396,48 @@ def test_without_etagd_a_name_is_unknown(new_httpd, new_etagd, backend):
     fixed = wait_for(lambda: site.get("/p").etag, "a tag")
     asked = page.asked()
     assert site.get("/p", {"If-None-Match": fixed}).status == 304 and page.asked() == asked + 1
+
+
+def test_included_pages(new_httpd, etagd):
+    """What a filter makes of a file has the version's tag; the file itself has its digest."""
+    site = new_httpd(modules=["include"], etagd=etagd)
+    site.config = f"ETagEngine On\nETagSource version\n{VERSION}ETagBaseURL http://{HOST}/\n<Directory {site.docs}>\n" \
+                  "Options +Includes\nAddType text/html .shtml\nAddOutputFilter INCLUDES .shtml\n</Directory>\n"
+    site.add("p.shtml", 'now: <!--#echo var="DATE_LOCAL" -->\n')
+    site.add("f.txt", "a file\n")
+    site.start()
+    tell(etagd, "Patient 1")
+    tag = wait_for(lambda: site.get("/p.shtml").etag, "a tag")
+    assert OURS.match(tag) and site.get("/p.shtml", {"If-None-Match": tag}).status == 304
+    assert site.get("/f.txt").etag.startswith('"d')
+    tell(etagd, "Patient 2")
+    assert site.get("/p.shtml", {"If-None-Match": tag}).status == 200
+
+
+def test_where_an_internal_redirect_ends(new_httpd, etagd):
+    """DirectoryIndex: the version of the resource that answers, under the URL that was asked for."""
+    site = new_httpd(modules=["cgid", "dir"], etagd=etagd)
+    site.config = f"ETagEngine On\nETagSource version\n{VERSION}ETagBaseURL http://{HOST}/\nDirectoryIndex index.cgi\n" \
+                  f"<Directory {site.docs}>\nOptions +ExecCGI\nAddHandler cgi-script .cgi\n</Directory>\n"
+    machine.write(site.docs / "index.cgi", "#!/bin/sh\nprintf 'Content-Type: text/plain\\n\\nhello\\n'\n", 0o755)
+    site.start()
+    tell(etagd, "Patient 1")
+    tag = wait_for(lambda: site.get("/").etag, "a tag")
+    assert OURS.match(tag) and site.get("/", {"If-None-Match": tag}).status == 304
+    tell(etagd, "Patient 2")
+    assert site.get("/", {"If-None-Match": tag}).status == 200
+
+
+def test_detection_only_tells_and_changes_nothing(single, etagd):
+    site, page = single()
+    tell(etagd, "Patient 1")
+    tag = tag_of(site.get("/p"))
+    site.config = site.config.replace("ETagEngine On", "ETagEngine DetectionOnly").replace(
+        VERSION, 'ETagVersion "expr=%{etag_version:Patient} %{req:X-Tenant}"\n')
+    site.graceful()
+    wait_for(lambda: site.get("/p").etag is None, "the engine to only look on")
+    a = site.get("/p", {"If-None-Match": tag})
+    assert (a.status, a.etag, a.header("Vary")) == (200, None, None)
 
 
 def test_not_elsewhere(single, etagd):
