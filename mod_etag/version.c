@@ -105,9 +105,9 @@ static bool make(struct etag_request *ctx, request_rec *r)
 {
     struct etag_version *v = &ctx->version;
 
-    v->based =
-        selection_of(ctx, r, &v->selection) && tag_base(ctx, r, ENTRY_VERSION, span_str(v->selection.variant), v->base);
-    return v->based && add_version(ctx, r);
+    v->based = selection_of(ctx, r, &v->selection) &&
+               tag_base(ctx, r, ENTRY_VERSION, span_str(v->selection.variant), v->base) && add_version(ctx, r);
+    return v->based;
 }
 
 bool version_tag(struct etag_request *ctx, request_rec *r)
