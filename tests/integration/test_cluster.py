@@ -72,6 +72,18 @@ def test_learned_on_one_node_early_on_all(cluster):
         wait_for(lambda n=node: cluster.is_early(n, target="/q"), f"{node.folder.name} to fetch what another learned")
 
 
+def test_vary_on_one_node_binds_all(cluster):
+    """A node that has met responses without Vary does not go on confirming them to requests of another kind."""
+    cluster.learn()
+    one, two, three = cluster.nodes
+    cluster.backend.page("/p", NEW, HTML + [("Vary", "X-Kind")])
+    assert three.get("/p", {"If-None-Match": tag(PAGE), "X-Kind": "b"}).status == 304
+    assert two.get("/p", {"X-Kind": "b"}).body == NEW
+    for node in one, two, three:
+        wait_for(lambda n=node: n.get("/p", {"If-None-Match": tag(PAGE), "X-Kind": "c"}).status == 200,
+                 f"{node.folder.name} to be told", LEASE)
+
+
 @pytest.mark.parametrize("fields", [("url", f"{HOST}/p"), ("prefix", f"{HOST}/"), ("tag", "product-42"),
                                     ("host", HOST), ("all", "1")], ids=lambda f: f[0])
 def test_one_command_and_all_forget(cluster, fields):
