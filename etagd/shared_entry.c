@@ -229,15 +229,14 @@ struct names_call {
     char key[];
 };
 
-/* Nodes that know fewer names would go on answering by them. */
+/* Nodes that know fewer names would go on answering by them. "*": more than can be held. */
 static void announce_names(struct shared *s, struct span key, struct span names)
 {
-    char text[KEY_SIZE + 1 + ENTRY_TAG_MAX];
-    int n = snprintf(text, sizeof text, "%.*s %.*s", (int)key.n, key.p, (int)names.n, names.n ? names.p : "");
+    char text[KEY_SIZE + 1 + ENTRY_TAG_MAX + 1];
+    int n = snprintf(text, sizeof text, "%.*s %.*s", (int)key.n, key.p, (int)names.n, names.p);
     struct span fields[] = {SPAN_LITERAL("x-names"), {text, (size_t)n}};
 
-    if (n > 0 && (size_t)n < sizeof text)
-        shared_append(s, fields, 2);
+    shared_append(s, fields, 2);
 }
 
 static void on_names(void *arg, const struct redis_reply *reply)
@@ -249,11 +248,12 @@ static void on_names(void *arg, const struct redis_reply *reply)
     if (shared_is_answer(s, reply) && (text = malloc(sizeof *text))) {
         const struct span key = span_of(call->key, call->n);
 
-        if (entry_text_read(redis_text(redis_at(reply, 0)), text)) {
+        const bool fits = entry_text_read(redis_text(redis_at(reply, 0)), text);
+
+        if (fits)
             s->events.entry(s->events.log.arg, key, text, span_of(NULL, 0), call->ttl_ms);
-            if (redis_number(redis_at(reply, 1)))
-                announce_names(s, key, text->entry.tag);
-        }
+        if (redis_number(redis_at(reply, 1)))
+            announce_names(s, key, fits ? text->entry.tag : SPAN_LITERAL("*"));
         free(text);
     }
     free(call);

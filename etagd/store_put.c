@@ -315,6 +315,9 @@ enum store_result store_put(struct store *s, const struct store_put *put, struct
     if (names_known) {
         if (!entry_text_names_union(known, put->names, s->names, sizeof s->names, &n)) {
             store_refuse(s, REFUSED_LONG);
+            writer_remove(s->writer, put->key); /* looked up by fewer it might answer what it must not */
+            if (s->shared)
+                learn_names(s, put, as_of);
             return STORE_OK;
         }
         *names = span_of(s->names, n);
@@ -396,7 +399,7 @@ void store_names_announced(struct store *s)
         names.n > ENTRY_TAG_MAX || !store_scopes(s, &scopes, key, 0, NULL, 0, NULL, 0))
         return; /* no node writes that */
     /* Also where none are known: an answer of the store's from before may be on its way. */
-    if (!take_names(s, key, names, store_longest_ms(s), &scopes))
+    if (span_eq(names, SPAN_LITERAL("*")) || !take_names(s, key, names, store_longest_ms(s), &scopes))
         writer_remove(s->writer, key);
 }
 

@@ -125,6 +125,7 @@ RULES = [
      "unit/test_entry_text.c:names_are_united",
      "integration/test_coherence.py:test_names_only_grow_on_all_nodes",
      "integration/test_coherence.py:test_names_that_grew_are_never_forgotten_again",
+     "integration/test_coherence.py:test_more_names_than_can_be_held_answer_nothing",
      "integration/test_cluster.py:test_vary_on_one_node_binds_all",
      "integration/test_early_policy.py:test_vary_that_appears_later"),
     (7, "a response without Vary is stored under the names known so far",

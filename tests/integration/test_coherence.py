@@ -103,6 +103,23 @@ def test_names_only_grow_on_all_nodes(nodes, redis):
     assert redis.call("XLEN", LOG) == length, "nothing has grown"
 
 
+def test_more_names_than_can_be_held_answer_nothing(nodes, redis):
+    one, two = nodes
+    assert one.put(URL, '"v1"', names="a" * 390) == "OK"
+    for node in nodes:
+        wait_for(lambda n=node: n.client().call("ETAG", "FETCH", URL) == 1, "names")
+    assert one.put(URL, '"v2"', names="b" * 390) == "OK"
+    for node in nodes:
+        wait_for(lambda n=node: not n.look_names(URL).startswith("HIT"), "none to be known any more")
+    assert redis.call("XREVRANGE", LOG, "+", "-", "COUNT", 1)[0][1][:2] == [b"x-names", f"{URL} *".encode()]
+    length = redis.call("XLEN", LOG)
+    assert two.put(URL, '"v1"', names="c") == "OK"
+    assert two.client().call("ETAG", "FETCH", URL) == 0
+    assert redis.call("XLEN", LOG) == length, "they grow no more"
+    redis.cli("XADD", LOG, "*", "url", "www.example.com/shop/products/42")
+    wait_for(lambda: two.put(URL, '"v4"', names="c") == "OK" and two.look_names(URL) == "HIT N c", "names begin anew")
+
+
 def test_names_that_grew_are_never_forgotten_again(nodes, redis):
     """An answer of the store's from before may come late, to a node that knew nothing; and what is no such remark
     changes nothing."""
