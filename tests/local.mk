@@ -132,12 +132,17 @@ tests_fuzz_replay_CPPFLAGS = $(AM_CPPFLAGS) -DFUZZ_CORPUS=\"$(abs_top_srcdir)/te
 tests_fuzz_replay_CFLAGS = $(ETAG_CFLAGS)
 tests_fuzz_replay_LDADD = etagd/libetagd.la
 EXTRA_DIST += tests/fuzz/corpus tests/unit/exact.h tests/unit/precondition_cases.h tests/unit/scope_set.h \
-	tests/unit/store_fixture.h tests/unit/digest_bytes.h
+	tests/unit/store_fixture.h tests/unit/digest_bytes.h tests/soak/planted.h tests/stress/table_planted.h
 
 # What integration tests use beside httpd: a reader of a node's table.
 check_PROGRAMS += tests/integration/tools/lookup
 tests_integration_tools_lookup_CFLAGS = $(ETAG_CFLAGS)
 tests_integration_tools_lookup_LDADD = etagd/libetag.la
+
+# The soak's own client of etagd and reader of its table.
+check_PROGRAMS += tests/soak/flood
+tests_soak_flood_CFLAGS = $(ETAG_CFLAGS) -pthread
+tests_soak_flood_LDADD = etagd/libetag.la
 
 EXTRA_PROGRAMS += tests/bench/table_lookup
 tests_bench_table_lookup_CFLAGS = $(TEST_CFLAGS)
@@ -161,7 +166,7 @@ TEST_RUN = ETAG_BUILD=$(abs_top_builddir) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) $(
 ASAN_TREE = $(wildcard $(abs_top_srcdir)/build/asan)
 TSAN_TREE = $(wildcard $(abs_top_srcdir)/build/tsan)
 
-.PHONY: programs check-long check-suites demo bench
+.PHONY: programs check-long check-suites demo bench soak soak-power
 # A make of their own: beside all, which is one too (BUILT_SOURCES), both would make the libraries.
 programs: all
 	@$(MAKE) $(AM_MAKEFLAGS) $(check_PROGRAMS)
@@ -173,6 +178,12 @@ check-suites: all
 	@$(TEST_RUN)/run.py --only suites $(TESTFLAGS)
 demo: all
 	@$(TEST_RUN)/demo/demo.py
+# The history checker: MINUTES of random faults; soak-power shows that it would notice.
+MINUTES = 2
+soak: programs
+	@$(TEST_RUN)/soak/soak.py --minutes $(MINUTES) $(addsuffix /etagd/etagd,$(addprefix --asan=,$(ASAN_TREE))) $(SOAKFLAGS)
+soak-power: programs
+	@$(TEST_RUN)/soak/power.py $(SOAKFLAGS)
 bench: all
 	@$(MAKE) $(AM_MAKEFLAGS) $(EXTRA_PROGRAMS)
 	@$(TEST_RUN)/bench/run.py $(BENCHFLAGS)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Runs every test: guards, unit programs, stress and fuzz programs, pytest.
+"""Runs every test: guards, unit programs, stress and fuzz programs, pytest, the soak.
 
     tests/run.py [--long] [--suites] [--asan FOLDER] [--tsan FOLDER] [--only STAGE] [pytest arguments...]
 
@@ -11,6 +11,7 @@ ThreadSanitizer. --suites adds those of third parties. The last line is "N passe
 failed or nothing ran.
 """
 import argparse
+import functools
 import os
 import sys
 import tempfile
@@ -26,9 +27,11 @@ from results import FAILED, PASSED, SKIPPED, Result
 
 SOURCE = Path(__file__).resolve().parents[1]
 BUILD = Path(os.environ.get("ETAG_BUILD", SOURCE)).resolve()
-STAGES = ("guards", "unit", "long", "asan", "tsan", "integration")
+STAGES = ("guards", "unit", "long", "asan", "tsan", "integration", "power")
 THIRD_PARTY = "suites"  # a stage for who asks: it fetches what it runs
+BESIDE = "soak"  # a stage that runs beside the integration tests
 UNIT_TIMEOUT, LONG_TIMEOUT, PYTEST_TIMEOUT = 120, 3600, 7200
+SOAK_MINUTES = (2, 15)  # in make check, and in make check-long
 PYTEST_NO_TESTS = 5  # its exit status
 PROCESSORS = os.cpu_count() or 1
 SIDE_BY_SIDE = PROCESSORS + 1
@@ -93,8 +96,8 @@ def pytest(python, long, more, environ):
         return [] if status == PYTEST_NO_TESTS else results.from_junit(report, output, status)
 
 
-def integration(long, more, label="", environ=None, pattern="test_*.py"):
-    """Files of tests side by side: they wait for leases and time-outs more than they compute."""
+def integration(long, more, label="", environ=None, pattern="test_*.py", beside=()):
+    """Files of tests side by side, and other stages: they wait for leases and time-outs more than they compute."""
     python = pytest_python()
     if python is None:
         return [Result("pytest", FAILED, "no python3 here has pytest (Debian: python3-pytest)")]
@@ -103,13 +106,27 @@ def integration(long, more, label="", environ=None, pattern="test_*.py"):
     alone = [[f] for f in ALONE]
     folder = SOURCE / "tests" / "integration"
     files = [[]] if given else [[str(f.relative_to(folder))] for f in sorted(folder.glob(pattern))]
-    parts = []
-    for together, most in ([f for f in files if f not in alone], SIDE_BY_SIDE), ([f for f in files if f in alone], 1):
-        parts += commands.side_by_side(lambda one: pytest(python, long, one + more, env), together, most)
-    found = [result for part in parts for result in part] or [Result("pytest", FAILED, "collected no test")]
+    jobs = [*beside, *[functools.partial(pytest, python, long, f + more, env) for f in files if f not in alone]]
+    parts = commands.side_by_side(lambda job: job(), jobs, SIDE_BY_SIDE)
+    parts += [pytest(python, long, f + more, env) for f in files if f in alone]
+    found = [result for part in parts[len(beside):] for result in part] or [Result("pytest", FAILED, "collected no test")]
     for result in found:
         result.name = label + result.name
-    return found
+    return found + [result for part in parts[:len(beside)] for result in part]
+
+
+def soak_program(name, *arguments):
+    """A program of tests/soak; its last line says what came of it."""
+    status, output = run([sys.executable, SOURCE / "tests" / "soak" / name, *arguments], LONG_TIMEOUT,
+                         {"ETAG_BUILD": str(BUILD), "PYTHONDONTWRITEBYTECODE": "1"})
+    print(output.rstrip().rsplit("\n", 1)[-1], flush=True)
+    return [Result(name, PASSED if status == 0 else FAILED, output)]
+
+
+def soak(tree, long):
+    """With the daemon under sanitizers on one of its nodes, where there is one."""
+    sanitized = ["--asan", tree / "etagd" / "etagd"] if tree else []
+    return soak_program("soak.py", "--minutes", SOAK_MINUTES[long], *sanitized)
 
 
 def sanitized(tree, long):
@@ -154,17 +171,21 @@ def main():
     parser.add_argument("--asan", type=Path)
     parser.add_argument("--tsan", type=Path)
     parser.add_argument("--suites", action="store_true")
-    parser.add_argument("--only", choices=(*STAGES, THIRD_PARTY), action="append")
+    parser.add_argument("--only", choices=(*STAGES, BESIDE, THIRD_PARTY), action="append")
     options, more = parser.parse_known_args()
     commands.end_with_us()
+    asan = options.asan and options.asan.resolve()
+    beside = [] if options.only or more else [lambda: soak(asan, options.long)]
     stages = {
         "guards": guards.run,
         "unit": lambda: unit(BUILD),
         "long": lambda: standalone(BUILD, {name: given[options.long] for name, given in PROGRAMS.items()})
         + standalone(BUILD, PLANTED, wanted=1),
-        "asan": lambda: sanitized(options.asan and options.asan.resolve(), options.long),
+        "asan": lambda: sanitized(asan, options.long),
         "tsan": lambda: threads(options.tsan and options.tsan.resolve(), options.long),
-        "integration": lambda: integration(options.long, more),
+        "integration": lambda: integration(options.long, more, beside=beside),
+        BESIDE: lambda: soak(asan, options.long),
+        "power": lambda: soak_program("power.py") if options.long or options.only else [],
         THIRD_PARTY: lambda: integration(options.long, more, pattern="suites/test_*.py"),
     }
     found = []

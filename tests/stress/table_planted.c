@@ -1,27 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * The reader with a fault planted, by -DPLANT_..., to show that the stress and single-step programs
- * notice: they must then end with violations. Nothing of this is in the product's own table.c.
- */
-#include "etagd/lib/table_word.h"
-
-#if defined(PLANT_WINDOW) /* an overwritten record is taken for whole */
-#define table_intact(slot, words, reserved) ((void)(slot), (void)(words), (void)(reserved), true)
-#endif
-#if defined(PLANT_CHECKSUM) /* every checksum is right */
-static uint32_t stored_checksum(const void *copy)
-{
-    uint32_t stored;
-    memcpy(&stored, copy, sizeof stored);
-    return stored;
-}
-#define table_checksum(copy, bytes, seed) ((void)(bytes), (void)(seed), stored_checksum(copy))
-#endif
-#if defined(PLANT_LEASE) /* the lease is looked at last */
-#define table_unguard(word, salt, value) ((void)(word), table_read(&t->header->lease_ms, (salt), (value)))
-#endif
-#if defined(PLANT_CELLS) /* invalidation of scopes is not noticed */
-#define table_scope_last(cells, scope, last) ((void)(cells), (void)(scope), *(last) = 0, true)
-#endif
+/* The reader with a fault planted: the stress and single-step programs must then end with violations. */
+#include "tests/stress/table_planted.h"
 
 #include "etagd/lib/table.c"

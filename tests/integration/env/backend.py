@@ -62,6 +62,15 @@ class Backend:
 
         self.routes[path] = plain
 
+    def note(self, request):
+        """A request has arrived."""
+        with self.lock:
+            self.requests.append(request)
+
+    def route(self, request):
+        """The function that answers a request; None: there is no such page."""
+        return self.routes.get(request.target.split("?")[0])
+
     def raw(self, path, *pieces):
         """path answers with these bytes and closes."""
 
@@ -137,9 +146,8 @@ class Backend:
             headers.append((name.strip(), value.strip()))
         request = Request(first[0], first[1], headers, b"")
         request.body = stream.read(int(request.header("Content-Length") or 0))
-        with self.lock:
-            self.requests.append(request)
-        route = self.routes.get(request.target.split("?")[0])
+        self.note(request)
+        route = self.route(request)
         if route is None:
             connection.sendall(answer("no such page\n", status=404, request=request))
             return True
