@@ -28,7 +28,7 @@ static void on_up(void *arg)
 {
     struct shared *s = arg;
 
-    s->error[0] = '\0';
+    s->error[0] = s->logged[0] = '\0';
     if (!s->is_cluster)
         load_scripts(s, s->data);
     shared_log_up(s);

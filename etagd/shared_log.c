@@ -10,15 +10,19 @@
 #include "etagd/shared_state.h"
 
 #define RETRY_MS 1000u
+#define ERROR_LINE_MS 10000u /* between lines about refusals; INFO has the last one */
 
+/* Answers name the script, so they differ from one entry to the next where the trouble is the same. */
 void shared_report(struct shared *s, const struct redis_reply *reply, const char *key)
 {
-    char why[sizeof s->error];
+    uint64_t now = clock_mono_ms();
 
-    redis_explain(redis_text(reply), redis_is_fault(reply, "WRONGTYPE") ? key : NULL, why, sizeof why);
-    if (strcmp(why, s->error) != 0)
-        log_error("%s", why);
-    memcpy(s->error, why, sizeof why);
+    redis_explain(redis_text(reply), redis_is_fault(reply, "WRONGTYPE") ? key : NULL, s->error, sizeof s->error);
+    if (strcmp(s->error, s->logged) == 0 || (s->logged_ms && now - s->logged_ms < ERROR_LINE_MS))
+        return;
+    s->logged_ms = now;
+    memcpy(s->logged, s->error, sizeof s->logged);
+    log_error("%s", s->error);
 }
 
 static void retry_later(struct shared *s)

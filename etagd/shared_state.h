@@ -48,11 +48,12 @@ struct shared {
     bool announced; /* one of them was */
     uint64_t announced_ms;
     uint64_t script_ms; /* last time the scripts were loaded */
-    char error[256];
+    char error[256], logged[256];
+    uint64_t logged_ms;
     struct shared_stats stats;
 };
 
-/* A command was refused: tells why, once. key: what a WRONGTYPE is about. */
+/* A command was refused: tells why, the same once, another not at once. key: what a WRONGTYPE is about. */
 void shared_report(struct shared *s, const struct redis_reply *reply, const char *key);
 
 /* The connection has come up; it is lost; a while has gone by after a refusal. */

@@ -38,6 +38,19 @@ def test_a_name_taken_by_somebody_else(redis, new_etagd, key, kind):
     node.wait_lease()
 
 
+def test_what_redis_refuses_again_and_again_is_told_seldom(nodes, redis):
+    """Redis names the script in its answer: the answers differ, the trouble does not."""
+    learn(nodes)
+    at = nodes[0].snapshot()
+    dropped = int(nodes[0].info("Store")["shared_puts_dropped"])
+    redis.call("CONFIG", "SET", "maxmemory", 1)
+    for n in range(50):
+        nodes[0].put(f"{URL}/{n}", f'"v{n}"', at=at)
+    nodes[0].wait_info("shared_puts_dropped", lambda value: int(value) - dropped >= 100)  # an entry and its names each
+    told = [line for line in nodes[0].log.read_text().splitlines() if "maxmemory" in line and " error: " in line]
+    assert 1 <= len(told) <= 2, told
+
+
 def test_a_wrong_password_is_told_and_can_be_mended(new_redis, new_etagd, work):
     redis = new_redis(password="right").start()
     secret = work / "secret"
