@@ -11,7 +11,6 @@
 #include "etagd/log.h"
 
 #define CONNECT_MS 2000u
-#define DOUBT_MS 20u /* at least between two rounds that doubts have begun */
 
 struct cluster_node {
     struct cluster *all;
@@ -338,7 +337,8 @@ void cluster_ask(struct cluster *c, struct witness_wait *wait)
 
 void cluster_doubt(struct cluster *c)
 {
-    if (clock_boot_ms() - c->asked_ms >= DOUBT_MS)
+    /* Answers of a round that somebody waits for are not made void by another one, and are new enough. */
+    if (!c->waiting && clock_boot_ms() - c->asked_ms >= c->conf->lease_ms / 20)
         ask_all(c);
 }
 

@@ -221,6 +221,30 @@ static void read_replicas(struct span text, const struct redis_address *asked, s
     }
 }
 
+/* Nodes list each other in any order; equal maps shall be equal byte for byte. */
+static void order(struct cluster_map *map)
+{
+    struct redis_address at[CLUSTER_MASTERS];
+    uint8_t place[CLUSTER_MASTERS];
+    unsigned n = 0;
+
+    memcpy(at, map->at, sizeof at);
+    memset(place, CLUSTER_NOBODY, sizeof place);
+    for (size_t slot = 0; slot < CLUSTER_SLOTS; slot++) {
+        uint8_t was = map->owner[slot];
+
+        if (was == CLUSTER_NOBODY)
+            continue;
+        if (place[was] == CLUSTER_NOBODY) {
+            map->at[n] = at[was];
+            place[was] = (uint8_t)n++;
+        }
+        map->owner[slot] = place[was];
+    }
+    memset(map->at + n, 0, (CLUSTER_MASTERS - n) * sizeof map->at[0]);
+    map->n = n;
+}
+
 bool cluster_read_nodes(struct span text, const struct redis_address *asked, unsigned slot, struct cluster_answer *out,
                         struct cluster_map *map)
 {
@@ -242,6 +266,7 @@ bool cluster_read_nodes(struct span text, const struct redis_address *asked, uns
         if (l.master)
             note_epoch(l.config_epoch, out);
     }
+    order(map);
     if (out->found)
         read_replicas(text, asked, out);
     return self;

@@ -48,7 +48,7 @@ struct cluster_answer {
 
 /* Which master has which slot. */
 struct cluster_map {
-    struct redis_address at[CLUSTER_MASTERS]; /* zeros after n */
+    struct redis_address at[CLUSTER_MASTERS]; /* in the order of their first slots; zeros after n */
     unsigned n;
     uint8_t owner[CLUSTER_SLOTS]; /* place in at, CLUSTER_NOBODY */
 };

@@ -124,7 +124,8 @@ void shared_log_majority(void *arg, unsigned replicas)
     size_t n = s->asked;
 
     s->asked = 0;
-    if (n && !s->confirming)
+    /* They may agree about another master than the one that has these: the connection is given up then. */
+    if (n && !s->confirming && redis_is_up(s->data))
         wait_for_replicas(s, n, replicas);
 }
 

@@ -60,7 +60,7 @@ def test_found_spread_and_followed(standing, new_etagd):
         info = node.info()
         assert info["master"] == cluster.address(log)
         assert (info["masters"], info["replicas_wanted"]) == ("3", "1")
-        assert int(info["masters_agreeing"]) >= 2
+        node.wait_info("masters_agreeing", lambda n: int(n) >= 2)
     stranger = Node(new_etagd(redis=cluster.url(), node="stranger", config="KeyPrefix other\n").start()).wait_lease()
     share(nodes, '"v1"')
     learn([stranger], '"theirs"')

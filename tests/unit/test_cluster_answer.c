@@ -104,6 +104,23 @@ static void three_masters(void **state)
     assert_int_equal(map.at[map.owner[16383]].port, 7003);
 }
 
+static void one_map_in_any_order(void **state)
+{
+    static const char one[] = A " h:1@2 myself,master - 0 0 2 connected 0-5 10-16383\n",
+                      two[] = B " h:3@4 master - 0 0 3 connected 6-9\n";
+    static struct cluster_map other;
+    char text[300];
+
+    (void)state;
+    snprintf(text, sizeof text, "%s%s", one, two);
+    assert_true(read_nodes(text));
+    other = map;
+    snprintf(text, sizeof text, "%s%s", two, one);
+    assert_true(read_nodes(text));
+    assert_memory_equal(&map, &other, sizeof map);
+    assert_int_equal(map.at[map.owner[7]].port, 3);
+}
+
 static void what_is_wrong_with_the_master(void **state)
 {
     static const struct {
@@ -178,6 +195,7 @@ int main(void)
         cmocka_unit_test(slots_of_keys),
         cmocka_unit_test(epochs_in_info),
         cmocka_unit_test(three_masters),
+        cmocka_unit_test(one_map_in_any_order),
         cmocka_unit_test(what_is_wrong_with_the_master),
         cmocka_unit_test(texts_that_make_no_sense),
         cmocka_unit_test(redirections),
