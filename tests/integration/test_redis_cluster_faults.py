@@ -1,15 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Redis Cluster: failovers, moving slots and partitions (make check-long)."""
-import random
 import time
 
 import pytest
 from env import machine
-from env.cluster import ETAG_SLOT, TROUBLE, Cluster, Isolation
-from env.history import History
+from env.cluster import ETAG_SLOT, Cluster, Isolation
+from env.cluster_history import History
 from env.node import LOG, URL, Node, learn
 from env.process import wait_for
-from env.redis import Redis
 from test_redis_cluster import LEASE, PAGES, none_hits, share, two_strangers, wait_new_epoch
 
 pytestmark = pytest.mark.long
@@ -193,80 +191,10 @@ def test_the_shipped_settings_work_together(new_redis, new_etagd, work):
 
 # ---- everything at random ----
 
-class Confirmed:
-    """The Cluster, for a History: a record counts once the replicas have it."""
-
-    def __init__(self, cluster):
-        self.cluster = cluster
-
-    def call(self, *args):
-        return self.cluster.call(*args, wait=self.cluster.replicas if args[0] == "XADD" else 0)
-
-    def client(self):
-        return self.cluster.client()
-
-
-class ClusterHistory(History):
-    def __init__(self, cluster, nodes, seed):
-        super().__init__(nodes, Confirmed(cluster), seed)
-        self.cluster = cluster
-
-    def lose(self, server, how):
-        """Until a replica has taken its place."""
-        slot = next(s for s in range(16384) if self.cluster.has_slot(server, s))
-        getattr(server, how)()
-        wait_for(lambda: any(self.cluster.has_slot(s, slot) for s in self.cluster.running() if s is not server),
-                 "a promotion", 40)
-        server.start() if how == "kill" else server.resume()
-        self.cluster.wait_settled()
-
-    def kill_master_of_log(self):
-        self.lose(self.cluster.master(), "kill")
-
-    def kill_other_master(self):
-        self.lose(self.cluster.other_master(), "kill")
-
-    def stop_master_of_log(self):
-        self.lose(self.cluster.master(), "pause")
-
-    def fail_over(self):
-        replica = random.Random(len(self.faults)).choice(self.cluster.replicas_of(self.cluster.master()))
-        replica.call("CLUSTER", "FAILOVER")
-        wait_for(lambda: self.cluster.has_slot(replica), "it to be the master", 20)
-        self.cluster.wait_settled()
-
-    def move_slot_of_log(self):
-        self.cluster.move_slot(ETAG_SLOT, self.cluster.master(), self.cluster.other_master())
-        self.cluster.wait_settled()
-
-    def move_other_slots(self):
-        source = self.cluster.other_master()
-        target = next(s for s in self.cluster.running()
-                      if s is not source and len(self.cluster.view(s)[0]) > 8)
-        slots = {self.cluster.call("CLUSTER", "KEYSLOT", key) for key in source.call("KEYS", "etag:*")}
-        for slot in slots - {ETAG_SLOT}:
-            self.cluster.move_slot(slot, source, target)
-        self.cluster.wait_settled()
-
-    def flush_one(self):
-        random.Random(len(self.faults)).choice([self.cluster.master, self.cluster.other_master])().call("FLUSHALL")
-
-    def forget_scripts(self):
-        for server in self.cluster.servers:
-            server.call("SCRIPT", "FLUSH")
-
-    def drop_all_connections(self):
-        for server in self.cluster.servers:
-            server.call("CLIENT", "KILL", "TYPE", "normal")
-
-    ALL = [kill_master_of_log, kill_other_master, stop_master_of_log, fail_over, move_slot_of_log, move_other_slots,
-           flush_one, forget_scripts, drop_all_connections, History.pause_node, History.kill_node]
-
-
 @pytest.mark.parametrize("seed", range(1, 5))
 def test_nothing_stale_beyond_the_lease(redis_cluster, new_etagd, seed):
     cluster = redis_cluster
-    history = ClusterHistory(cluster, two_strangers(cluster, new_etagd), seed)
+    history = History(cluster, two_strangers(cluster, new_etagd), seed)
     history.run(90)
     cluster.wait_settled()
     history.finish()
