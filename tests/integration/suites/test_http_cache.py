@@ -14,7 +14,8 @@ from env.httpd import Httpd
 from env.process import Process
 
 PINNED = Path(__file__).parent / "http_cache"
-NO_NETWORK = re.compile(r"\b(EAI_AGAIN|ENOTFOUND|ENETUNREACH|EHOSTUNREACH|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ERR_SOCKET_TIMEOUT|E50\d)\b")
+NO_NETWORK = re.compile(r"\b(EAI_AGAIN|ENOTFOUND|ENETUNREACH|EHOSTUNREACH|ECONNREFUSED|ECONNRESET|ETIMEDOUT|"
+                        r"ERR_SOCKET_TIMEOUT|E50\d)\b")
 PATIENCE = 110  # seconds for the 350 tests, a hundred at a time, most with pauses of three seconds
 REPEATS = 3
 
