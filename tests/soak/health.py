@@ -13,7 +13,8 @@ from load import TROUBLE
 
 EVERY = 2.0
 MEMORY_MB = 96       # anonymous memory of a process that is not under sanitizers
-GROWTH_MB = 24       # between the end of the first third of a long run and its end
+SETTLED = 60.0       # seconds after which a process has what it needs ...
+GROWTH_MB = 24       # ... but for so much
 DESCRIPTORS = 200
 UNSENT = 4096        # etagd's own bound
 LOG_KB_A_MINUTE = 512
@@ -40,7 +41,7 @@ class Health:
     def __init__(self, run):
         self.run, self.history, self.cluster = run, run.history, run.cluster
         self.most = {"memory": 0.0, "descriptors": 0, "unsent": 0}
-        self.early_memory = {}  # server -> (process id, MB) in the first third
+        self.settled = {}  # process id -> (first seen, the most MB in its first minute)
         self.begun = time.monotonic()
         self.thread = threading.Thread(target=run.guard, args=(self._watch,), daemon=True)
 
@@ -85,12 +86,13 @@ class Health:
             self._bound(node, pid, memory, open_files)
 
     def _bound(self, node, pid, memory, open_files):
-        first_third = time.monotonic() - self.begun < (self.run.end - self.begun) / 3
-        if first_third:
-            self.early_memory[pid] = max(memory, self.early_memory.get(pid, 0.0))
-        grown = memory - self.early_memory.get(pid, memory)
-        if memory > MEMORY_MB or grown > GROWTH_MB:
-            self.history.violate("leak", f"{node.name} process {pid}: {memory:.0f} MB, {grown:.0f} MB of them late")
+        """What a process has after its first minute it must not exceed by much later."""
+        now = time.monotonic()
+        since, settled = self.settled.setdefault(pid, (now, memory))
+        if now - since < SETTLED:
+            self.settled[pid] = (since, max(settled, memory))
+        if memory > MEMORY_MB or memory > settled + GROWTH_MB:
+            self.history.violate("leak", f"{node.name} process {pid}: {memory:.0f} MB, {settled:.0f} MB once settled")
         if open_files > DESCRIPTORS:
             self.history.violate("leak", f"{node.name} process {pid}: {open_files} descriptors")
 

@@ -165,6 +165,8 @@ class Run:
             print(f"soak: skipped {name}: {why}")
         print("soak: " + ", ".join(f"{n} {c}" for n, c in sorted(h.counts.items())))
         print(f"soak: a dead tag was confirmed for {h.stalest:.3f} s at most (lease {LEASE:g} s)")
+        print(f"soak: {sum(v.kind == 'error' for v in h.violations)} errors of httpd (5xx, broken connections), "
+              f"{h.counts['connections of disturbed servers']} of servers that were being ended not counted")
         for line in [*measure.RESULTS, *self.health.figures()]:
             print(f"soak: {line}")
         for v in h.violations[:20]:
