@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every rule of tests/rules.py is held by tests that exist."""
+"""Every rule of tests/rules.py is held by tests that exist, and so is every fault that docs/design.md names one for."""
 import ast
 import re
 
 PATH, COUNT = "tests/rules.py", 16
+DESIGN = "docs/design.md"
+NAMED = re.compile(r"`(test_\w+)`")
 
 
 def rows(tree):
@@ -31,9 +33,13 @@ def check(tree):
             path = f"tests/{path}"
             if path not in files or not has(tree.text(path), path, name):
                 found.append(f"{PATH}: rule {number} names {test}, which does not exist")
+    everything = "\n".join(tree.text(p) for p in files if p.endswith(".py"))
+    found += [f"{DESIGN}: names {test}, which does not exist" for test in NAMED.findall(tree.text(DESIGN))
+              if not has(everything, ".py", test)]
     found += [f"{PATH}: rule {n} has no row" for n in sorted(set(range(1, COUNT + 1)) - numbers)]
     return found
 
 
 def plant(tree):
-    return tree.plant(PATH, tree.text(PATH).replace(":test_htaccess", ":test_planted"))
+    return tree.plant(PATH, tree.text(PATH).replace(":test_htaccess", ":test_planted")).plant_after(
+        DESIGN, "`test_planted_too`\n")
