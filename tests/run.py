@@ -175,7 +175,7 @@ def main():
     options, more = parser.parse_known_args()
     commands.end_with_us()
     asan = options.asan and options.asan.resolve()
-    beside = [] if options.only or more else [lambda: soak(asan, options.long)]
+    beside = [lambda: soak(asan, options.long)] if options.long and not (options.only or more) else []
     stages = {
         "guards": guards.run,
         "unit": lambda: unit(BUILD),

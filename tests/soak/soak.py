@@ -36,6 +36,7 @@ from history import History  # noqa: E402
 
 AT_ONCE = 3
 LONG = 5  # minutes from which on a run is long
+GRACE = 180  # seconds after its minutes in which a run has to be over
 
 
 class Run:
@@ -59,6 +60,17 @@ class Run:
         self.stopping = threading.Event()  # readers and operator end
         self.patience = threading.Event()  # set: nobody waits any more
         self.done, self.missed, self.skipped = collections.Counter(), collections.Counter(), {}
+
+    def give_up(self):
+        """Nobody waits or tries again any more."""
+        self.patience.set()
+        self.stopping.set()
+
+    def overdue(self):
+        """It waits for something that does not come: shown by the stacks of all threads."""
+        faulthandler.dump_traceback()
+        self.history.violate("this program", f"it was not over {GRACE} s after its time")
+        self.give_up()
 
     @property
     def over(self):
@@ -197,12 +209,20 @@ def main():
     print(f"soak: seed {options.seed}, {options.minutes:g} minutes; to repeat: --seed {options.seed}", flush=True)
     run = Run(options)
     faulthandler.register(signal.SIGUSR1)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+    def ended(*_):
+        run.give_up()
+        sys.exit(143)
+
+    signal.signal(signal.SIGTERM, ended)
+    watch = threading.Timer(options.minutes * 60 + GRACE, run.overdue)
+    watch.daemon = True
+    watch.start()
     try:
         run.play_all(names)
     finally:
-        run.patience.set()
-        run.stopping.set()
+        watch.cancel()
+        run.give_up()
         for line in run.cluster.stop():
             run.history.violate("crash", line)
     run.report()
