@@ -27,6 +27,7 @@ import held  # noqa: E402
 import invalidation  # noqa: E402
 import invalidation_load  # noqa: E402
 import many_nodes  # noqa: E402
+import page_tables  # noqa: E402
 import proxied  # noqa: E402
 import redis_commands  # noqa: E402
 import redis_memory  # noqa: E402
@@ -38,9 +39,8 @@ from env import machine  # noqa: E402
 from env.redis import server_program  # noqa: E402
 from report import MISSED, Row, as_json, as_markdown  # noqa: E402
 
-ROWS = (files_304, files_digest, proxied, generated, streams, held, session, table, invalidation, invalidation_load, catchup,
-        redis_commands, redis_memory, many_nodes,
-        hashing)
+ROWS = (files_304, files_digest, proxied, generated, streams, held, session, table, page_tables, invalidation,
+        invalidation_load, catchup, redis_commands, redis_memory, many_nodes, hashing)
 
 
 def first_line(*command):
