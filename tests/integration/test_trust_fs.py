@@ -95,6 +95,7 @@ def test_a_file_server_that_hangs_does_not_keep_etagd_from_ending(fuse, new_etag
         etagd.call("ETAG", "FILE", f"file:{boot_id()}:80000021.8.1.7.9.1.0.1.0", b"d" * 32)
         fuse.answering.clear()
         assert etagd.call("ETAG", "HASH", name, fds=[fd]) == "QUEUED"
+        wait_for(lambda: fuse.asked, "etagd's thread to wait for the file server")
         begun = time.monotonic()
         assert etagd.stop() == 0
         assert time.monotonic() - begun < 20

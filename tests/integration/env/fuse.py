@@ -61,6 +61,11 @@ class Fuse:
         os.close(self.end)
         os.close(self.fd)
 
+    @property
+    def asked(self):
+        """Whether somebody waits for an answer, while it does not answer."""
+        return bool(select.select([self.fd], [], [], 0)[0])
+
     def _serve(self):
         while True:
             ready, _, _ = select.select([self.fd, self.end], [], [])
