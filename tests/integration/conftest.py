@@ -40,7 +40,23 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("mpm", list(MPM) if given == "all" else given.split(","), scope="module")
 
 
+def by_mpm(items):
+    """Within a module one MPM after the other: pytest's own order goes to and fro, and what a module shares is made anew
+    at every change."""
+    files = {path: n for n, path in enumerate(dict.fromkeys(i.path for i in items))}
+    order = [None, *MPM]
+
+    def place(item):
+        mpm = item.callspec.params.get("mpm") if hasattr(item, "callspec") else None
+        return files[item.path], order.index(mpm)
+
+    if len({place(i)[1] for i in items} - {0}) > 1:
+        items.sort(key=place)
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
+    by_mpm(items)
     if not config.getoption("--long"):
         short = [i for i in items if "long" not in i.keywords]
         config.hook.pytest_deselected(items=[i for i in items if "long" in i.keywords])

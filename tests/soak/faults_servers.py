@@ -286,25 +286,25 @@ def fill(folder):
     return ballast
 
 
+def no_room(scene, small, lock, folder):
+    """For a while, on a disk that is small on purpose."""
+    if not small:
+        raise Skipped("a small disk cannot be mounted here (not root)")
+    with alone(lock):
+        ballast = fill(folder)
+        scene.wait(FULL_DISK)
+        ballast.unlink()
+
+
 @fault
 def disk_full(scene):
     """The node's StateDir and log have no room."""
-    if not scene.node.small_disk:
-        raise Skipped("a small disk cannot be mounted here (not root)")
-    with alone(scene.node.lock):
-        ballast = fill(scene.node.state)
-        scene.wait(FULL_DISK)
-        ballast.unlink()
+    no_room(scene, scene.node.small_disk, scene.node.lock, scene.node.state)
 
 
 @fault
 def redis_disk_full(scene):
-    if not scene.cluster.redis_small:
-        raise Skipped("a small disk cannot be mounted here (not root)")
-    with alone(scene.cluster.redis_lock):
-        ballast = fill(scene.redis.folder)
-        scene.wait(FULL_DISK)
-        ballast.unlink()
+    no_room(scene, scene.cluster.redis_small, scene.cluster.redis_lock, scene.redis.folder)
 
 
 @fault

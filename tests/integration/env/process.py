@@ -22,7 +22,7 @@ def wait_for(probe, what, timeout=10.0):
             return got
         if time.monotonic() > deadline:
             raise Failed(f"waited {timeout:g} s in vain for: {what}")
-        time.sleep(0.004)
+        time.sleep(0.004)  # between two questions: what other processes do raises no event here
 
 
 class Process:
